@@ -1,0 +1,4 @@
+include(GNUInstallDirs)
+install(TARGETS velatura RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY include/velatura DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(DIRECTORY models/demo DESTINATION ${CMAKE_INSTALL_DATADIR}/velatura)

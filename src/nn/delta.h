@@ -1,0 +1,47 @@
+// Where adapters plug into layers. A layer holds an id; the run's AdapterSet answers with what is to be changed there.
+// Not here: files, names, algorithms (lora/).
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "nn/module_tree.h"
+
+namespace velatura::nn {
+
+struct Run;
+
+/// Something added to a layer's output while it runs; the base weight stays untouched.
+class LayerDelta {
+ public:
+  virtual ~LayerDelta() = default;
+  /// y += Δ(x), in place, before the layer's activation. `x` and `y` are the layer's input and output.
+  virtual void add_to(Run& run, const Tensor& x, Tensor& y) const = 0;
+};
+
+/// All that changes at one layer. Fused adapters give `weight` and `bias`, which stand in for the layer's own; live ones
+/// give `deltas`, applied in order.
+struct LayerPatch {
+  std::shared_ptr<const ops::Weight> weight;  ///< null: the layer's own
+  Tensor bias;                                ///< absent: the layer's own
+  std::vector<std::shared_ptr<const LayerDelta>> deltas;
+  bool empty() const { return !weight && !bias.defined() && deltas.empty(); }
+};
+
+/// Patches of one model, by layer id. Const while a run uses it.
+class LayerPatches {
+ public:
+  LayerPatches() = default;
+  explicit LayerPatches(std::size_t layers) : patches_(layers) {}
+  LayerPatch& at(LayerId id) { return patches_.at(static_cast<std::size_t>(id)); }
+  /// Null where nothing changes.
+  const LayerPatch* find(LayerId id) const {
+    const auto index = static_cast<std::size_t>(id);
+    return index < patches_.size() && !patches_[index].empty() ? &patches_[index] : nullptr;
+  }
+
+ private:
+  std::vector<LayerPatch> patches_;
+};
+
+}  // namespace velatura::nn
