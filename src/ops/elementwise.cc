@@ -1,0 +1,96 @@
+#include "ops/elementwise.h"
+
+#include "ops/activation.h"
+#include "ops/check.h"
+
+namespace velatura::ops {
+
+Tensor activation(Context& context, const Tensor& x, Activation kind) {
+  expect_compute_type("activation", x);
+  if (kind == Activation::none) return x;
+  Tensor y = context.allocate(x.shape(), x.dtype());
+  if (y.count() > 0) context.table().activation(x, kind, y);
+  return y;
+}
+
+Tensor geglu(Context& context, const Tensor& x) {
+  expect_compute_type("geglu", x);
+  if (x.rank() < 1 || x.size(-1) % 2 != 0) {
+    fail(ErrorKind::mismatch, "geglu: the last axis of {} is not even", x.shape().to_string());
+  }
+  Tensor y = context.allocate(with_last(x.shape(), x.size(-1) / 2), x.dtype());
+  if (y.count() > 0) context.table().geglu(x, y);
+  return y;
+}
+
+Tensor scaled_add(Context& context, const Tensor& a, const Tensor& b, float scale) {
+  expect_compute_type("scaled_add", a);
+  expect_like("scaled_add", "b", &b, a.shape(), a.dtype());
+  Tensor y = context.allocate(a.shape(), a.dtype());
+  if (y.count() > 0) context.table().scaled_add(a, b, scale, y);
+  return y;
+}
+
+Tensor concat_channels(Context& context, const Tensor& a, const Tensor& b) {
+  expect_compute_type("concat_channels", a);
+  expect_like("concat_channels", "b", &b, with_last(a.shape(), b.size(-1)), a.dtype());
+  Tensor y = context.allocate(with_last(a.shape(), a.size(-1) + b.size(-1)), a.dtype());
+  if (y.count() > 0) context.table().concat_channels(a, b, y);
+  return y;
+}
+
+Tensor upsample_nearest_2x(Context& context, const Tensor& x) {
+  expect_compute_type("upsample_nearest_2x", x);
+  if (x.rank() != 4) {
+    fail(ErrorKind::mismatch, "upsample_nearest_2x: expected [N, H, W, C], found {}", x.shape().to_string());
+  }
+  Tensor y = context.allocate({x.size(0), 2 * x.size(1), 2 * x.size(2), x.size(3)}, x.dtype());
+  if (y.count() > 0) context.table().upsample_nearest_2x(x, y);
+  return y;
+}
+
+Tensor embedding(Context& context, const Tensor& table, const Tensor& ids) {
+  if (table.rank() != 2 || ids.dtype() != DType::i64) {
+    fail(ErrorKind::mismatch, "embedding: a [V, C] table and i64 ids are expected, found {} and {}",
+         table.shape().to_string(), to_string(ids.dtype()));
+  }
+  for (std::int64_t i = 0; i < ids.count(); ++i) {
+    const std::int64_t id = ids.data<std::int64_t>()[i];
+    if (id < 0 || id >= table.size(0)) {
+      fail(ErrorKind::invalid_argument, "embedding: id {} is outside the table of {} rows", id, table.size(0));
+    }
+  }
+  std::array<std::int64_t, Shape::kMaxRank> extents{};
+  for (int axis = 0; axis < ids.rank(); ++axis) extents[static_cast<std::size_t>(axis)] = ids.size(axis);
+  extents[static_cast<std::size_t>(ids.rank())] = table.size(1);
+  Tensor y = context.allocate(Shape(std::span(extents.data(), static_cast<std::size_t>(ids.rank() + 1))));
+  if (y.count() > 0) context.table().embedding(table, ids, y);
+  return y;
+}
+
+Tensor cast(Context& context, const Tensor& x, DType type) {
+  if (x.dtype() == type) return x;
+  Tensor y = context.allocate(x.shape(), type);
+  if (y.count() > 0) context.table().cast(x, y);
+  return y;
+}
+
+Tensor nchw_to_nhwc(Context& context, const Tensor& x) {
+  if (x.rank() != 4 || x.dtype() != DType::f32) {
+    fail(ErrorKind::mismatch, "nchw_to_nhwc: f32 [N, C, H, W] expected, found {} {}", to_string(x.dtype()),
+         x.shape().to_string());
+  }
+  Tensor y = context.allocate({x.size(0), x.size(2), x.size(3), x.size(1)});
+  if (y.count() > 0) context.table().nchw_to_nhwc(x, y);
+  return y;
+}
+
+Tensor nhwc_to_nchw(Context& context, const Tensor& x) {
+  expect_compute_type("nhwc_to_nchw", x);
+  if (x.rank() != 4) fail(ErrorKind::mismatch, "nhwc_to_nchw: [N, H, W, C] expected, found {}", x.shape().to_string());
+  Tensor y = context.allocate({x.size(0), x.size(3), x.size(1), x.size(2)}, DType::f32);
+  if (y.count() > 0) context.table().nhwc_to_nchw(x, y);
+  return y;
+}
+
+}  // namespace velatura::ops

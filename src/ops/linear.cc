@@ -1,0 +1,57 @@
+#include "ops/linear.h"
+
+#include "ops/check.h"
+#include "ops/low_rank.h"
+
+namespace velatura::ops {
+
+Tensor linear(Context& context, const Tensor& x, const Weight& weight, const Tensor& bias, const Epilogue& epilogue) {
+  expect_compute_type("linear", x);
+  if (weight.shape().rank() != 2 || x.rank() < 1 || x.size(-1) != weight.shape()[1]) {
+    fail(ErrorKind::mismatch, "linear: input {} does not fit weight {}", x.shape().to_string(),
+         weight.shape().to_string());
+  }
+  const std::int64_t out = weight.shape()[0];
+  expect_f32_vector("linear", "bias", bias, out);
+  Tensor y = context.allocate(with_last(x.shape(), out), x.dtype());
+  expect_like("linear", "residual", epilogue.residual, y.shape(), y.dtype());
+  if (y.count() > 0) context.table().linear(x, weight, bias, epilogue, y);
+  return y;
+}
+
+namespace {
+
+void check_pair(const Weight& down, const Tensor& scales, const Weight& up, std::int64_t in, std::int64_t out,
+                const Tensor& x, const Tensor& y) {
+  const std::int64_t rank = down.shape()[0];
+  if (down.shape()[1] != in || up.shape().rank() != 2 || up.shape()[1] != rank || up.shape()[0] != out) {
+    fail(ErrorKind::mismatch, "low_rank_update: down {} and up {} do not fit a layer of {} inputs and {} outputs",
+         down.shape().to_string(), up.shape().to_string(), in, out);
+  }
+  expect_f32_vector("low_rank_update", "scales", scales, rank);
+  if (x.dtype() != y.dtype()) fail(ErrorKind::internal, "low_rank_update: x and y differ in type");
+}
+
+}  // namespace
+
+void low_rank_update(Context& context, const Tensor& x, const Weight& down, const Tensor& scales, const Weight& up,
+                     Tensor& y) {
+  expect_compute_type("low_rank_update", x);
+  check_pair(down, scales, up, x.size(-1), y.size(-1), x, y);
+  if (x.count() / x.size(-1) != y.count() / y.size(-1)) {
+    fail(ErrorKind::mismatch, "low_rank_update: x {} and y {} differ in rows", x.shape().to_string(),
+         y.shape().to_string());
+  }
+  context.table().low_rank_update(x, down, scales, up, nullptr, y, context);
+}
+
+void low_rank_conv_update(Context& context, const Tensor& x, const Weight& down, const Tensor& scales, const Weight& up,
+                          const ConvGeometry& geometry, Tensor& y) {
+  expect_compute_type("low_rank_conv_update", x);
+  check_pair(down, scales, up, x.size(-1), y.size(-1), x, y);
+  expect_shape("low_rank_conv_update", "y", y.shape(),
+               with_last(conv2d_shape(x.shape(), down.shape(), geometry), y.size(-1)));
+  context.table().low_rank_update(x, down, scales, up, &geometry, y, context);
+}
+
+}  // namespace velatura::ops
