@@ -1,0 +1,71 @@
+// An adapter file on a loaded model: which layer gets what, and a full account of every tensor.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lora/algorithms/algorithm.h"
+#include "lora/bind/names.h"
+
+namespace velatura::lora {
+
+enum class Fate {
+  bound,    ///< used
+  note,     ///< used or harmless, but worth saying
+  ignored,  ///< has no effect by nature (an alpha without matrices)
+  refused,  ///< not used, with the reason
+};
+std::string_view to_string(Fate fate);
+
+struct TensorFate {
+  std::string name;
+  std::string target;  ///< "<component>.<canonical parameter>", empty when none
+  Fate fate = Fate::bound;
+  std::string reason;  ///< empty when bound plainly
+};
+
+/// Every tensor of the file appears exactly once in `tensors`, in file order.
+struct BindReport {
+  std::string file;                         ///< file name without folders
+  std::vector<std::string> dialects;        ///< those that explained at least one module
+  std::map<std::string, int> modules;       ///< bound modules per component
+  std::map<std::string, int> algorithms;    ///< bound modules per algorithm
+  std::int64_t min_rank = 0, max_rank = 0;  ///< of the bound modules
+  std::vector<TensorFate> tensors;
+
+  int bound_modules() const;
+  int count(Fate fate) const;
+  /// "ink: 150 modules of unet, LoRA, rank 8 (kohya); all 450 tensors bound"
+  std::string summary() const;
+};
+
+struct BoundModule {
+  Target target;
+  std::shared_ptr<const ModuleDelta> delta;
+};
+
+/// The result: immutable, shared by every set that uses the adapter on this model.
+struct BoundAdapter {
+  std::shared_ptr<const AdapterFile> file;
+  std::vector<BoundModule> modules;  ///< at most one per layer
+  BindReport report;
+};
+
+/// Binds all that fits and reports the rest. Throws mismatch when not one module fits, naming the
+/// family that the file was made for and the tensor that shows it, or the nearest known name.
+std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
+                                         std::span<const Component> components,
+                                         const NameIndex& names);
+
+/// What the names and shapes of an adapter say about the model it was made for (lora-formats §3.3);
+/// empty when they fit SD 1.x or say nothing.
+struct OtherFamily {
+  std::string name;      ///< "SDXL"
+  std::string evidence;  ///< the tensor that decides, with its shape
+};
+OtherFamily detect_other_family(const AdapterFile& file);
+
+}  // namespace velatura::lora

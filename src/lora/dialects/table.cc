@@ -1,0 +1,26 @@
+#include <algorithm>
+#include <array>
+
+#include "lora/dialects/dialect.h"
+
+namespace velatura::lora {
+
+std::span<const Dialect> dialects() {
+  static constexpr auto kDialects = std::to_array<Dialect>({
+      {"kohya", add_kohya_aliases},
+      {"diffusers", add_diffusers_aliases},
+      {"processor", add_processor_aliases},
+      {"peft", add_peft_aliases},
+      {"comfy", add_comfy_aliases},
+      {"lycoris", add_lycoris_aliases},
+  });
+  return kDialects;
+}
+
+std::string flatten(std::string_view path) {
+  std::string flat(path);
+  std::ranges::replace(flat, '.', '_');
+  return flat;
+}
+
+}  // namespace velatura::lora
