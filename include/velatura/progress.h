@@ -1,0 +1,33 @@
+// What a running job tells its owner. Callbacks come from the thread that called the job, between
+// steps.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "velatura/image.h"
+
+namespace velatura {
+
+/// After each step of the sampler.
+struct Progress {
+  int step = 0;         ///< steps done
+  int steps = 0;        ///< of this picture batch
+  int evaluations = 0;  ///< denoiser evaluations that the whole batch will take
+  int batch = 0;        ///< index of the batch, from 0
+  int batches = 1;
+  double seconds_per_step = 0;  ///< of the last step
+};
+
+struct Observer {
+  std::function<void(const Progress&)> on_progress;
+  /// A small approximate picture of the latents of the batch's first picture; asked for only where
+  /// it is set.
+  std::function<void(const Image&)> on_preview;
+  /// What the user should know and did not ask for: the seed drawn, unused tensors, a bind report's
+  /// summary.
+  std::function<void(const std::string&)> on_note;
+};
+
+}  // namespace velatura
