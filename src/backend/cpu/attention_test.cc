@@ -1,0 +1,157 @@
+// The cpu backend's attention against softmax(scale · q·kᵀ)·v in double precision.
+#include "backend/cpu/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace velatura::backend::cpu {
+namespace {
+
+struct Case {
+  std::int64_t batch, heads, queries, keys, width;
+  bool causal = false;
+  float spread = 1;  ///< standard deviation of queries and keys
+};
+
+std::string name_of(const Case& c, DType type) {
+  return std::to_string(c.batch) + "x" + std::to_string(c.heads) + " heads, " +
+         std::to_string(c.queries) + " queries, " + std::to_string(c.keys) + " keys, width " +
+         std::to_string(c.width) + (c.causal ? ", causal" : "") + ", spread " +
+         std::to_string(c.spread) + ", " + std::string(to_string(type));
+}
+
+Tensor random_tensor(const Shape& shape, float spread, std::mt19937& random, DType type) {
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  for (float& value : values) value = normal(random);
+  return from_f32(Tensor::from(values, shape), type);
+}
+
+/// The exact result, and for each output Σ w·|v|: the size that rounding of scores, weights and
+/// sums is relative to.
+struct Exact {
+  std::vector<double> y, magnitude, score_error;
+};
+
+Exact exact_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Case& c,
+                      double scale) {
+  const std::int64_t stride = c.heads * c.width;
+  const auto at = [&](std::int64_t n, std::int64_t length, std::int64_t row, std::int64_t h) {
+    return static_cast<std::size_t>((n * length + row) * stride + h * c.width);
+  };
+  Exact exact;
+  exact.y.resize(static_cast<std::size_t>(q.count()));
+  exact.magnitude.resize(exact.y.size());
+  exact.score_error.resize(exact.y.size());
+  const auto qs = q.floats(), ks = k.floats(), vs = v.floats();
+  for (std::int64_t n = 0; n < c.batch; ++n) {
+    for (std::int64_t h = 0; h < c.heads; ++h) {
+      for (std::int64_t i = 0; i < c.queries; ++i) {
+        const std::int64_t seen = c.causal ? std::min(c.keys, i + 1) : c.keys;
+        std::vector<double> weights(static_cast<std::size_t>(seen));
+        const std::size_t row = at(n, c.queries, i, h);
+        double largest_product = 0;
+        for (std::int64_t j = 0; j < seen; ++j) {
+          const std::size_t key = at(n, c.keys, j, h);
+          double dot = 0, product = 0;
+          for (std::size_t e = 0; e < static_cast<std::size_t>(c.width); ++e) {
+            dot += double{qs[row + e]} * ks[key + e];
+            product += std::abs(double{qs[row + e]} * ks[key + e]);
+          }
+          weights[static_cast<std::size_t>(j)] = dot * scale;
+          largest_product = std::max(largest_product, product * scale);
+        }
+        const double maximum = *std::max_element(weights.begin(), weights.end());
+        double total = 0;
+        for (double& weight : weights) total += weight = std::exp(weight - maximum);
+        for (std::size_t e = 0; e < static_cast<std::size_t>(c.width); ++e) {
+          double sum = 0, magnitude = 0;
+          for (std::int64_t j = 0; j < seen; ++j) {
+            const double value = vs[at(n, c.keys, j, h) + e];
+            sum += weights[static_cast<std::size_t>(j)] * value;
+            magnitude += weights[static_cast<std::size_t>(j)] * std::abs(value);
+          }
+          exact.y[row + e] = sum / total;
+          exact.magnitude[row + e] = magnitude / total;
+          exact.score_error[row + e] = largest_product;
+        }
+      }
+    }
+  }
+  return exact;
+}
+
+void expect_close(const Case& c, DType type) {
+  std::mt19937 random(static_cast<unsigned>(c.queries * 31 + c.keys * 7 + c.width));
+  const Shape query_shape{c.batch, c.queries, c.heads * c.width};
+  const Shape key_shape{c.batch, c.keys, c.heads * c.width};
+  const Tensor q = random_tensor(query_shape, c.spread, random, type);
+  const Tensor k = random_tensor(key_shape, c.spread, random, type);
+  const Tensor v = random_tensor(key_shape, 1.0f, random, type);
+  Tensor y = Tensor::allocate(query_shape, type);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(c.width));
+  cpu_attention(q, k, v, {.heads = static_cast<int>(c.heads), .causal = c.causal, .scale = scale},
+                y);
+
+  const Tensor found = to_f32(y);
+  const Exact exact = exact_attention(to_f32(q), to_f32(k), to_f32(v), c, scale);
+  // A score is a sum of `width` products in f32, off by at most (width + 2) roundings of
+  // Σ|q·k|·scale; a weight is off by that much relatively (and by the exponential's own error),
+  // numerator and denominator alike, so twice. Then come the sums over keys. In bf16 weights and
+  // result are rounded to 8 bits each (half a unit: 2⁻⁹), the total is not.
+  const double f32 = std::ldexp(1.0, -24), bf16 = std::ldexp(1.0, -9);
+  for (std::size_t e = 0; e < exact.y.size(); ++e) {
+    const double relative =
+        2 * std::expm1(static_cast<double>(c.width + 2) * f32 * exact.score_error[e]) +
+        (16 + static_cast<double>(c.keys)) * f32 + (type == DType::bf16 ? bf16 : 0.0);
+    const double tolerance =
+        relative * exact.magnitude[e] + (type == DType::bf16 ? bf16 : f32) * std::abs(exact.y[e]);
+    const double error = std::abs(double{found.floats()[e]} - exact.y[e]);
+    ASSERT_LE(error, tolerance) << name_of(c, type) << ", element " << e << ": expected "
+                                << exact.y[e] << ", found " << found.floats()[e];
+  }
+}
+
+const Case kCases[] = {
+    {1, 1, 1, 1, 1},      {1, 1, 1, 1, 40},     {1, 2, 3, 5, 4},      {2, 3, 33, 77, 40},
+    {1, 1, 64, 64, 160},  {1, 2, 65, 63, 56},   {2, 2, 100, 129, 80}, {1, 1, 130, 1, 40},
+    {1, 1, 7, 300, 512},  {1, 5, 17, 31, 7},    {1, 1, 257, 513, 40}, {1, 3, 48, 1025, 8},
+    {1, 2, 16, 33, 1},    {1, 1, 31, 2049, 24}, {1, 1, 40, 70, 600},  {1, 1, 12, 90, 128},
+    {1, 1, 600, 700, 64},
+};
+
+const Case kCausalCases[] = {
+    {1, 1, 1, 1, 64, true},  {2, 4, 77, 77, 64, true},  {1, 2, 130, 130, 40, true},
+    {1, 1, 33, 20, 8, true}, {1, 1, 20, 300, 16, true}, {1, 1, 700, 700, 4, true},
+};
+
+/// Scores of many thousands: without subtracting the row's maximum the exponential overflows.
+const Case kHugeScores[] = {
+    {1, 2, 40, 200, 40, false, 30}, {1, 1, 20, 600, 8, false, 200}, {1, 1, 50, 50, 64, true, 100}};
+
+TEST(CpuAttention, MatchesDoublePrecision) {
+  for (const Case& c : kCases) {
+    for (const DType type : {DType::f32, DType::bf16}) expect_close(c, type);
+  }
+}
+
+TEST(CpuAttention, CausalQueriesSeeNoLaterKey) {
+  for (const Case& c : kCausalCases) {
+    for (const DType type : {DType::f32, DType::bf16}) expect_close(c, type);
+  }
+}
+
+TEST(CpuAttention, HugeScoresDoNotOverflow) {
+  for (const Case& c : kHugeScores) {
+    for (const DType type : {DType::f32, DType::bf16}) expect_close(c, type);
+  }
+}
+
+}  // namespace
+}  // namespace velatura::backend::cpu
