@@ -22,7 +22,8 @@ using NameMap = std::vector<NameRow>;
 
 /// `source` under canonical names. Trailing unit axes differ between spellings (a 1×1 convolution where we have a
 /// linear layer): load() hands out the file's tensor, and Scope::get accepts a shape equal up to unit axes.
-/// Tensors of the file that no row names are not in the mapped source; ask unmapped().
+/// Several rows may give spellings of one canonical name: the first that the file has is taken. Tensors of the file
+/// that no row names are not in the mapped source; ask unmapped().
 class MappedSource : public Source {
  public:
   MappedSource(std::shared_ptr<const Source> source, NameMap rows);
@@ -36,6 +37,7 @@ class MappedSource : public Source {
  private:
   std::shared_ptr<const Source> source_;
   std::vector<TensorInfo> tensors_;
+  std::vector<std::string> unmapped_;
   std::map<std::string, NameRow, std::less<>> rows_;
 };
 
