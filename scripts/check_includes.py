@@ -34,7 +34,7 @@ VENDORS = {
     r"png\.h|jpeglib\.h|webp/": ["image"],
     r"zip\.h": ["weights", "image"],
     r"CLI/": ["apps"],
-    r"pcre2\.h": ["tokenizers"],
+    r"pcre2\.h|utf8proc\.h": ["tokenizers"],
     r"sys/mman\.h|unistd\.h|fcntl\.h|sys/": ["base", "apps", "tests"],
 }
 
