@@ -1,0 +1,67 @@
+#include "models/manifest.h"
+
+#include <zlib.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "embedded/manifest_clip_l.h"
+#include "embedded/manifest_kl4_vae_diffusers.h"
+#include "embedded/manifest_kl4_vae_native.h"
+#include "embedded/manifest_sd15_unet_diffusers.h"
+#include "embedded/manifest_sd15_unet_native.h"
+
+namespace velatura::models {
+
+namespace {
+
+struct Row {
+  std::string_view name;
+  std::string_view (*data)();
+};
+
+constexpr auto kManifests = std::to_array<Row>({
+    {"clip_l", embedded::manifest_clip_l},
+    {"kl4.vae.diffusers", embedded::manifest_kl4_vae_diffusers},
+    {"kl4.vae.native", embedded::manifest_kl4_vae_native},
+    {"sd15.unet.diffusers", embedded::manifest_sd15_unet_diffusers},
+    {"sd15.unet.native", embedded::manifest_sd15_unet_native},
+});
+
+std::string inflate_gzip(std::string_view packed) {
+  z_stream stream{};
+  constexpr int kGzip = 16 + MAX_WBITS;
+  VELATURA_CHECK(inflateInit2(&stream, kGzip) == Z_OK);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  stream.avail_in = static_cast<uInt>(packed.size());
+  std::string text;
+  std::array<char, 16384> block{};
+  int code = Z_OK;
+  while (code == Z_OK) {
+    stream.next_out = reinterpret_cast<Bytef*>(block.data());
+    stream.avail_out = static_cast<uInt>(block.size());
+    code = inflate(&stream, Z_NO_FLUSH);
+    text.append(block.data(), block.size() - stream.avail_out);
+  }
+  inflateEnd(&stream);
+  VELATURA_CHECK(code == Z_STREAM_END);
+  return text;
+}
+
+}  // namespace
+
+std::vector<weights::TensorInfo> manifest(std::string_view name) {
+  for (const Row& row : kManifests) {
+    if (row.name != name) continue;
+    std::vector<weights::TensorInfo> tensors;
+    const auto json = nlohmann::ordered_json::parse(inflate_gzip(row.data()));
+    for (const auto& [tensor, extents] : json.items()) {
+      tensors.push_back({tensor, Shape(extents.get<std::vector<std::int64_t>>()), DType::f16});
+    }
+    return tensors;
+  }
+  fail(ErrorKind::not_found, "there is no manifest \"{}\"", name);
+}
+
+}  // namespace velatura::models
