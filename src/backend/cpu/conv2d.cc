@@ -1,0 +1,45 @@
+#include "backend/cpu/convolution.h"
+#include "backend/cpu/ops.h"
+#include "backend/cpu/weight_forms.h"
+
+namespace velatura::backend::cpu {
+
+ConvolutionSpec convolution_spec(const Tensor& x, const Weight& weight,
+                                 const ConvGeometry& geometry, const Shape& y) {
+  return {.type = x.dtype(),
+          .batch = x.size(0),
+          .height = x.size(1),
+          .width = x.size(2),
+          .in = x.size(3),
+          .out_height = y[1],
+          .out_width = y[2],
+          .out = y[3],
+          .kernel_height = weight.shape()[2],
+          .kernel_width = weight.shape()[3],
+          .stride = geometry.stride,
+          .pad_top = geometry.pad_top,
+          .pad_left = geometry.pad_left,
+          .pad_bottom = geometry.pad_bottom,
+          .pad_right = geometry.pad_right};
+}
+
+bool is_pointwise(const ConvolutionSpec& spec) {
+  return spec.kernel_height == 1 && spec.kernel_width == 1 && spec.stride == 1 &&
+         spec.out_height == spec.height && spec.out_width == spec.width;
+}
+
+void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias, const ConvGeometry& geometry,
+            const Epilogue& epilogue, Tensor& y) {
+  ConvolutionSpec spec = convolution_spec(x, weight, geometry, y.shape());
+  if (is_pointwise(spec)) return linear(x, weight, bias, epilogue, y);
+  spec.activation = epilogue.activation;
+  spec.bias = bias.defined();
+  spec.residual = epilogue.residual != nullptr;
+  run_convolution(spec, weight,
+                  {.x = x.bytes(),
+                   .bias = bias.defined() ? bias.data<float>() : nullptr,
+                   .residual = epilogue.residual ? epilogue.residual->bytes() : nullptr,
+                   .y = y.mutable_bytes()});
+}
+
+}  // namespace velatura::backend::cpu
