@@ -16,7 +16,10 @@ namespace velatura::ops {
 /// Any floating type; usually a view into a mapped file. Shared by all jobs on a model; thread-safe.
 class Weight {
  public:
-  explicit Weight(Tensor original) : original_(std::move(original)) {}
+  /// `release`, if given, lets the memory behind `original` go (pages of a mapped file) and is called
+  /// whenever a form was made; reading `original` afterwards stays valid and brings them back.
+  explicit Weight(Tensor original, std::function<void()> release = {})
+      : original_(std::move(original)), release_(std::move(release)) {}
   Weight(const Weight&) = delete;
   Weight& operator=(const Weight&) = delete;
 
@@ -30,6 +33,7 @@ class Weight {
 
  private:
   Tensor original_;
+  std::function<void()> release_;
   mutable std::mutex mutex_;
   mutable std::map<std::string, std::shared_ptr<const void>> forms_;
 };
