@@ -25,18 +25,22 @@ void concat_channels(const Tensor& a, const Tensor& b, Tensor& y) {
 
 void upsample_nearest_2x(const Tensor& x, Tensor& y) {
   const std::size_t pixel = static_cast<std::size_t>(x.size(3)) * size_of(x.dtype());
-  const auto width = static_cast<std::size_t>(x.size(2));
+  const std::int64_t height = y.size(1), width = y.size(2);
+  const std::size_t line = static_cast<std::size_t>(width) * pixel;
   parallel_for(x.size(0) * x.size(1), kElementwiseGrain / (x.size(2) * x.size(3)) + 1,
                [&](std::int64_t begin, std::int64_t end) {
-                 for (auto row = static_cast<std::size_t>(begin);
-                      row < static_cast<std::size_t>(end); ++row) {
-                   const std::byte* from = x.bytes() + row * width * pixel;
-                   std::byte* to = y.mutable_bytes() + row * 4 * width * pixel;
-                   for (std::size_t column = 0; column < width; ++column) {
-                     std::memcpy(to + 2 * column * pixel, from + column * pixel, pixel);
-                     std::memcpy(to + (2 * column + 1) * pixel, from + column * pixel, pixel);
+                 for (std::int64_t row = begin; row < end; ++row) {
+                   const std::int64_t picture = row / x.size(1);
+                   const std::int64_t top = row % x.size(1) * 2;
+                   const std::byte* from =
+                       x.bytes() + static_cast<std::size_t>(row * x.size(2)) * pixel;
+                   std::byte* to =
+                       y.mutable_bytes() + static_cast<std::size_t>(picture * height + top) * line;
+                   for (std::int64_t column = 0; column < width; ++column) {
+                     std::memcpy(to + static_cast<std::size_t>(column) * pixel,
+                                 from + static_cast<std::size_t>(column / 2) * pixel, pixel);
                    }
-                   std::memcpy(to + 2 * width * pixel, to, 2 * width * pixel);
+                   if (top + 1 < height) std::memcpy(to + line, to, line);
                  }
                });
 }
