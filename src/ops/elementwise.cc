@@ -39,12 +39,18 @@ Tensor concat_channels(Context& context, const Tensor& a, const Tensor& b) {
   return y;
 }
 
-Tensor upsample_nearest_2x(Context& context, const Tensor& x) {
+Tensor upsample_nearest_2x(Context& context, const Tensor& x, std::int64_t height,
+                           std::int64_t width) {
   expect_compute_type("upsample_nearest_2x", x);
   if (x.rank() != 4) {
-    fail(ErrorKind::mismatch, "upsample_nearest_2x: expected [N, H, W, C], found {}", x.shape().to_string());
+    fail(ErrorKind::mismatch, "upsample_nearest_2x: expected [N, H, W, C], found {}",
+         x.shape().to_string());
   }
-  Tensor y = context.allocate({x.size(0), 2 * x.size(1), 2 * x.size(2), x.size(3)}, x.dtype());
+  if ((height + 1) / 2 != x.size(1) || (width + 1) / 2 != x.size(2)) {
+    fail(ErrorKind::mismatch, "upsample_nearest_2x: {} cannot become {} x {} pixels",
+         x.shape().to_string(), height, width);
+  }
+  Tensor y = context.allocate({x.size(0), height, width, x.size(3)}, x.dtype());
   if (y.count() > 0) context.table().upsample_nearest_2x(x, y);
   return y;
 }
@@ -57,13 +63,16 @@ Tensor embedding(Context& context, const Tensor& table, const Tensor& ids) {
   for (std::int64_t i = 0; i < ids.count(); ++i) {
     const std::int64_t id = ids.data<std::int64_t>()[i];
     if (id < 0 || id >= table.size(0)) {
-      fail(ErrorKind::invalid_argument, "embedding: id {} is outside the table of {} rows", id, table.size(0));
+      fail(ErrorKind::invalid_argument, "embedding: id {} is outside the table of {} rows", id,
+           table.size(0));
     }
   }
   std::array<std::int64_t, Shape::kMaxRank> extents{};
-  for (int axis = 0; axis < ids.rank(); ++axis) extents[static_cast<std::size_t>(axis)] = ids.size(axis);
+  for (int axis = 0; axis < ids.rank(); ++axis)
+    extents[static_cast<std::size_t>(axis)] = ids.size(axis);
   extents[static_cast<std::size_t>(ids.rank())] = table.size(1);
-  Tensor y = context.allocate(Shape(std::span(extents.data(), static_cast<std::size_t>(ids.rank() + 1))));
+  Tensor y =
+      context.allocate(Shape(std::span(extents.data(), static_cast<std::size_t>(ids.rank() + 1))));
   if (y.count() > 0) context.table().embedding(table, ids, y);
   return y;
 }
@@ -77,8 +86,8 @@ Tensor cast(Context& context, const Tensor& x, DType type) {
 
 Tensor nchw_to_nhwc(Context& context, const Tensor& x) {
   if (x.rank() != 4 || x.dtype() != DType::f32) {
-    fail(ErrorKind::mismatch, "nchw_to_nhwc: f32 [N, C, H, W] expected, found {} {}", to_string(x.dtype()),
-         x.shape().to_string());
+    fail(ErrorKind::mismatch, "nchw_to_nhwc: f32 [N, C, H, W] expected, found {} {}",
+         to_string(x.dtype()), x.shape().to_string());
   }
   Tensor y = context.allocate({x.size(0), x.size(2), x.size(3), x.size(1)});
   if (y.count() > 0) context.table().nchw_to_nhwc(x, y);
@@ -87,7 +96,9 @@ Tensor nchw_to_nhwc(Context& context, const Tensor& x) {
 
 Tensor nhwc_to_nchw(Context& context, const Tensor& x) {
   expect_compute_type("nhwc_to_nchw", x);
-  if (x.rank() != 4) fail(ErrorKind::mismatch, "nhwc_to_nchw: [N, H, W, C] expected, found {}", x.shape().to_string());
+  if (x.rank() != 4)
+    fail(ErrorKind::mismatch, "nhwc_to_nchw: [N, H, W, C] expected, found {}",
+         x.shape().to_string());
   Tensor y = context.allocate({x.size(0), x.size(3), x.size(1), x.size(2)}, DType::f32);
   if (y.count() > 0) context.table().nhwc_to_nchw(x, y);
   return y;

@@ -9,16 +9,24 @@ class Context;
 
 /// a + scale · b; same shape and type.
 Tensor scaled_add(Context& context, const Tensor& a, const Tensor& b, float scale);
-inline Tensor add(Context& context, const Tensor& a, const Tensor& b) { return scaled_add(context, a, b, 1.0f); }
+inline Tensor add(Context& context, const Tensor& a, const Tensor& b) {
+  return scaled_add(context, a, b, 1.0f);
+}
 
 /// [N, H, W, A] and [N, H, W, B] → [N, H, W, A + B].
 Tensor concat_channels(Context& context, const Tensor& a, const Tensor& b);
 
-/// [N, H, W, C] → [N, 2H, 2W, C], each pixel four times.
-Tensor upsample_nearest_2x(Context& context, const Tensor& x);
+/// [N, H, W, C] → [N, height, width, C] with y(i, j) = x(i / 2, j / 2): each pixel four times. The
+/// last row and column may be left out (height 2H or 2H − 1), as a UNet needs whose skip
+/// connections have odd extents.
+Tensor upsample_nearest_2x(Context& context, const Tensor& x, std::int64_t height,
+                           std::int64_t width);
+inline Tensor upsample_nearest_2x(Context& context, const Tensor& x) {
+  return upsample_nearest_2x(context, x, 2 * x.size(1), 2 * x.size(2));
+}
 
-/// Rows of `table` [V, C] (any floating type) for ids i64 [...] → [..., C] in the compute type. An id outside the
-/// table is an invalid_argument.
+/// Rows of `table` [V, C] (any floating type) for ids i64 [...] → [..., C] in the compute type. An
+/// id outside the table is an invalid_argument.
 Tensor embedding(Context& context, const Tensor& table, const Tensor& ids);
 
 /// Element-wise conversion between f32, f16 and bf16; the tensor itself where nothing changes.

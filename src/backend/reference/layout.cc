@@ -22,11 +22,11 @@ void concat_channels(const Tensor& a, const Tensor& b, Tensor& y) {
 
 void upsample_nearest_2x(const Tensor& x, Tensor& y) {
   const std::size_t pixel = static_cast<std::size_t>(x.size(3)) * size_of(x.dtype());
-  const std::int64_t rows = x.size(0) * x.size(1);
   std::byte* out = y.mutable_bytes();
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const std::byte* from = x.bytes() + static_cast<std::size_t>(row * x.size(2)) * pixel;
-    for (int copy = 0; copy < 2; ++copy) {
+  for (std::int64_t picture = 0; picture < y.size(0); ++picture) {
+    for (std::int64_t row = 0; row < y.size(1); ++row) {
+      const std::int64_t from_row = picture * x.size(1) + row / 2;
+      const std::byte* from = x.bytes() + static_cast<std::size_t>(from_row * x.size(2)) * pixel;
       for (std::int64_t column = 0; column < y.size(2); ++column) {
         out = std::copy_n(from + static_cast<std::size_t>(column / 2) * pixel, pixel, out);
       }
