@@ -1,4 +1,5 @@
-// A prefix in a source: what a module's constructor reads its tensors from, and the record of what was read.
+// A prefix in a source: what a module's constructor reads its tensors from, and the record of what
+// was read.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,8 @@
 
 namespace velatura::weights {
 
-/// Cheap to copy; copies share the record of used names. Names in it are canonical (a MappedSource translates).
+/// Cheap to copy; copies share the record of used names. Names in it are canonical (a MappedSource
+/// translates).
 class Scope {
  public:
   explicit Scope(std::shared_ptr<const Source> source, std::string prefix = "");
@@ -22,7 +24,8 @@ class Scope {
   std::string path(std::string_view name) const { return prefix_ + std::string(name); }
 
   bool has(std::string_view name) const;
-  /// The tensor, its shape checked. Throws mismatch naming file, tensor, expected and found shape; not_found.
+  /// The tensor, its shape checked. Throws mismatch naming file, tensor, expected and found shape;
+  /// not_found.
   Tensor get(std::string_view name, const Shape& expected) const;
   Tensor get(std::string_view name) const;
   /// As get(), converted to f32 (biases, norms).
