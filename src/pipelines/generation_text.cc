@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <span>
+#include <tuple>
 
 namespace velatura::pipelines {
 
