@@ -3,7 +3,8 @@
 #   velatura_room(<folder under src> DEPENDS <rooms> [LIBRARIES <targets>] [LABELS <ctest labels>])
 #
 # Sources are the folder's *.cc (RECURSE takes subfolders along); *_test.cc become <room>_test, label `unit`;
-# *_golden_test.cc become <room>_golden_test, label `golden`. Which room may lean on which is written in
+# *_golden_test.cc become <room>_golden_test, label `golden`; *_concurrency_test.cc become <room>_concurrency_test,
+# label `concurrency`, which the tsan preset runs. Which room may lean on which is written in
 # scripts/check_includes.py and checked on every build.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_custom_target(velatura_include_check ALL
@@ -19,11 +20,13 @@ function(velatura_room room)
   else()
     file(GLOB files CONFIGURE_DEPENDS "${folder}/*.cc")
   endif()
+  set(concurrent ${files})
+  list(FILTER concurrent INCLUDE REGEX "_concurrency_test\\.cc$")
   set(goldens ${files})
   list(FILTER goldens INCLUDE REGEX "_golden_test\\.cc$")
   set(tests ${files})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
-  list(FILTER tests EXCLUDE REGEX "_golden_test\\.cc$")
+  list(FILTER tests EXCLUDE REGEX "_(golden|concurrency)_test\\.cc$")
   list(FILTER files EXCLUDE REGEX "_(test|bench)\\.cc$")
 
   set(depends "")
@@ -45,6 +48,7 @@ function(velatura_room room)
   if(VELATURA_TESTS)
     velatura_test(${name}_test unit "${tests}" velatura_${name} ${ARG_LIBRARIES} ${ARG_TEST_LIBRARIES})
     velatura_test(${name}_golden_test golden "${goldens}" velatura_${name} ${ARG_LIBRARIES} ${ARG_TEST_LIBRARIES})
+    velatura_test(${name}_concurrency_test concurrency "${concurrent}" velatura_${name} ${ARG_LIBRARIES} ${ARG_TEST_LIBRARIES})
   endif()
 endfunction()
 

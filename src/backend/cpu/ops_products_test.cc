@@ -1,0 +1,233 @@
+// linear, conv2d and low_rank against the reference.
+#include <cmath>
+
+#include "ops/low_rank.h"
+#include "tests/support/against_reference.h"
+
+namespace velatura::backend::cpu {
+namespace {
+
+using ops::Activation;
+using ops::ConvGeometry;
+using ops::Epilogue;
+using ops::Weight;
+using testing::compute_types;
+using testing::epsilon_of;
+using testing::expect_agreement;
+using testing::for_each_case;
+using testing::kInputDeviation;
+using testing::kWorst;
+using testing::parse_shapes;
+using testing::result_rounding;
+using testing::ShapeCase;
+using testing::Tolerance;
+using testing::uniform_tensor;
+
+constexpr DType kWeightTypes[] = {DType::f32, DType::f16, DType::bf16};
+
+Activation activation_of(const ShapeCase& shape) {
+  const std::string name = shape.word("activation", "none");
+  if (name == "none") return Activation::none;
+  if (name == "silu") return Activation::silu;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "quick_gelu") return Activation::quick_gelu;
+  if (name == "relu") return Activation::relu;
+  if (name == "leaky_relu") return Activation::leaky_relu;
+  ADD_FAILURE() << "unknown activation in: " << shape.text;
+  return Activation::none;
+}
+
+ConvGeometry geometry_of(const ShapeCase& shape) {
+  ConvGeometry geometry{.stride = static_cast<int>(shape.get("stride", 1))};
+  if (!shape.has("pad")) return geometry;
+  const std::vector<std::int64_t> pads = shape.list("pad");
+  const auto side = [&pads](std::size_t index) {
+    return static_cast<int>(pads.size() == 1 ? pads[0] : pads.at(index));
+  };
+  geometry.pad_top = side(0);
+  geometry.pad_left = side(1);
+  geometry.pad_bottom = side(2);
+  geometry.pad_right = side(3);
+  return geometry;
+}
+
+/// Standard deviation of a sum of `terms` products of inputs.
+double sum_deviation(std::int64_t terms) {
+  return std::sqrt(static_cast<double>(terms)) * kInputDeviation * kInputDeviation;
+}
+
+/// Two f32 sums of `terms` products in different orders: each partial sum, at most about the
+/// deviation of the whole, is rounded once a term and the errors add like a random walk,
+/// ε·√terms·deviation. Bias and residual add two roundings at magnitude 1.
+double f32_sum_error(std::int64_t terms) {
+  const double walk = std::sqrt(static_cast<double>(terms)) * sum_deviation(terms);
+  return kWorst * epsilon_of(DType::f32) * (walk + 2);
+}
+
+/// What rounding one factor of every product to bf16 makes of a sum with this deviation: relative
+/// errors uniform within ±ε/2.
+double bf16_factor_error(double deviation) {
+  return kWorst * epsilon_of(DType::bf16) / 2 * kInputDeviation * deviation;
+}
+
+/// bf16 activations meet weights rounded to bf16 (linear.h); the reference keeps the file's values.
+Tolerance product_tolerance(std::int64_t terms, DType type, DType weight_type) {
+  Tolerance tolerance{f32_sum_error(terms), result_rounding(type)};
+  if (type == DType::bf16 && weight_type != DType::bf16) {
+    tolerance.absolute += bf16_factor_error(sum_deviation(terms));
+  }
+  return tolerance;
+}
+
+/// Values of any of the 8-bit and 64-bit types that files may hold, within [-1, 1].
+Tensor rare_weight(const Shape& shape, DType type) {
+  if (type == DType::f64) return uniform_tensor(shape, type, 5);
+  Tensor bytes = Tensor::allocate(shape, type);
+  const Tensor random = uniform_tensor(shape, DType::f32, 5);
+  const int exponent_bits = type == DType::f8_e4m3 ? 4 : 5;
+  const int below_one = ((1 << (exponent_bits - 1)) - 1) << (7 - exponent_bits);
+  for (std::int64_t i = 0; i < bytes.count(); ++i) {
+    const float value = random.data<float>()[i];
+    const int magnitude = static_cast<int>(std::abs(value) * static_cast<float>(below_one));
+    bytes.mutable_data<std::uint8_t>()[i] =
+        static_cast<std::uint8_t>(magnitude | (value < 0 ? 0x80 : 0));
+  }
+  return bytes;
+}
+
+void compare_linear(const ShapeCase& shape, DType type, const Tensor& weight_values) {
+  const std::int64_t rows = shape.get("rows"), in = shape.get("in"), out = shape.get("out");
+  const Tensor x = uniform_tensor({rows, in}, type, 1);
+  const Tensor bias = shape.get("bias", 1) ? uniform_tensor({out}, DType::f32, 3) : Tensor();
+  const Tensor residual = uniform_tensor({rows, out}, type, 4);
+  const Weight weight(weight_values);
+  const Epilogue epilogue{.activation = activation_of(shape),
+                          .residual = shape.get("residual", 0) ? &residual : nullptr};
+  expect_agreement(
+      type, product_tolerance(in, type, weight_values.dtype()),
+      [&](ops::Context& context) { return ops::linear(context, x, weight, bias, epilogue); });
+}
+
+void compare_conv2d(const ShapeCase& shape, DType type, const Tensor& weight_values) {
+  const std::int64_t in = shape.get("in"), out = shape.get("out"), kernel = shape.get("kernel");
+  const Tensor x =
+      uniform_tensor({shape.get("batch"), shape.get("height"), shape.get("width"), in}, type, 1);
+  const ConvGeometry geometry = geometry_of(shape);
+  const Tensor bias = shape.get("bias", 1) ? uniform_tensor({out}, DType::f32, 3) : Tensor();
+  const Tensor residual =
+      uniform_tensor(ops::conv2d_shape(x.shape(), weight_values.shape(), geometry), type, 4);
+  const Weight weight(weight_values);
+  const Epilogue epilogue{.activation = activation_of(shape),
+                          .residual = shape.get("residual", 0) ? &residual : nullptr};
+  expect_agreement(type, product_tolerance(in * kernel * kernel, type, weight_values.dtype()),
+                   [&](ops::Context& context) {
+                     return ops::conv2d(context, x, weight, bias, geometry, epilogue);
+                   });
+}
+
+Shape linear_weight(const ShapeCase& shape) {
+  return {shape.get("out"), shape.get("in")};
+}
+
+Shape conv_weight(const ShapeCase& shape) {
+  return {shape.get("out"), shape.get("in"), shape.get("kernel"), shape.get("kernel")};
+}
+
+TEST(OpsAgainstReference, Linear) {
+  for_each_case("linear", [](const ShapeCase& shape, DType type) {
+    for (const DType weight_type : kWeightTypes) {
+      SCOPED_TRACE(to_string(weight_type));
+      compare_linear(shape, type, uniform_tensor(linear_weight(shape), weight_type, 2));
+    }
+  });
+}
+
+TEST(OpsAgainstReference, Conv2d) {
+  for_each_case("conv2d", [](const ShapeCase& shape, DType type) {
+    for (const DType weight_type : kWeightTypes) {
+      SCOPED_TRACE(to_string(weight_type));
+      compare_conv2d(shape, type, uniform_tensor(conv_weight(shape), weight_type, 2));
+    }
+  });
+}
+
+TEST(OpsAgainstReference, RareWeightTypes) {
+  for (const DType rare : {DType::f64, DType::f8_e4m3, DType::f8_e5m2}) {
+    SCOPED_TRACE(to_string(rare));
+    for (const DType type : compute_types()) {
+      const ShapeCase linear = parse_shapes("rows=9 in=20 out=36").front();
+      compare_linear(linear, type, rare_weight(linear_weight(linear), rare));
+      const ShapeCase conv =
+          parse_shapes("batch=1 height=6 width=5 in=8 out=16 kernel=3 pad=1").front();
+      compare_conv2d(conv, type, rare_weight(conv_weight(conv), rare));
+    }
+  }
+}
+
+/// Rows of more than two axes are the same as a matrix of them.
+TEST(OpsAgainstReference, LinearOfTokens) {
+  for (const DType type : compute_types()) {
+    const Tensor x = uniform_tensor({2, 7, 24}, type, 1);
+    const Weight weight(uniform_tensor({10, 24}, DType::f32, 2));
+    expect_agreement(type, product_tolerance(24, type, DType::f32), [&](ops::Context& context) {
+      return ops::linear(context, x, weight, {}, {});
+    });
+  }
+}
+
+/// The error of the pair: the inner sum over `terms` and the outer over the ranks, each as of one
+/// product; in bf16 both weights and the inner vector may be rounded.
+Tolerance low_rank_tolerance(std::int64_t terms, std::int64_t rank, DType type) {
+  const double outer = sum_deviation(rank) / kInputDeviation;   // for an inner deviation of 1
+  const double inner = sum_deviation(terms) * kInputDeviation;  // `scales` are inputs too
+  const double deviation = inner * outer;
+  const double sums = std::sqrt(static_cast<double>(terms)) + std::sqrt(static_cast<double>(rank));
+  Tolerance tolerance{kWorst * epsilon_of(DType::f32) * (sums * deviation + 2),
+                      result_rounding(type)};
+  constexpr int kRoundedFactors = 3;
+  if (type == DType::bf16) tolerance.absolute += kRoundedFactors * bf16_factor_error(deviation);
+  return tolerance;
+}
+
+void compare_low_rank(const ShapeCase& shape, DType type, DType factor_type) {
+  const std::int64_t in = shape.get("in"), out = shape.get("out"), rank = shape.get("rank");
+  const bool convolution = shape.has("kernel");
+  const std::int64_t kernel = shape.get("kernel", 1);
+  const ConvGeometry geometry = geometry_of(shape);
+  const Shape down_shape = convolution ? Shape{rank, in, kernel, kernel} : Shape{rank, in};
+  const Shape x_shape = convolution
+                            ? Shape{shape.get("batch"), shape.get("height"), shape.get("width"), in}
+                            : Shape{shape.get("rows"), in};
+  Shape y_shape{x_shape[0], out};
+  if (convolution) {
+    const Shape inner = ops::conv2d_shape(x_shape, down_shape, geometry);
+    y_shape = {inner[0], inner[1], inner[2], out};
+  }
+  const Tensor x = uniform_tensor(x_shape, type, 1);
+  const Weight down(uniform_tensor(down_shape, factor_type, 2));
+  const Weight up(uniform_tensor({out, rank}, factor_type, 3));
+  const Tensor scales = uniform_tensor({rank}, DType::f32, 4);
+  const Tensor base = uniform_tensor(y_shape, type, 5);
+  expect_agreement(type, low_rank_tolerance(in * kernel * kernel, rank, type),
+                   [&](ops::Context& context) {
+                     Tensor y = base.clone();
+                     if (convolution) {
+                       ops::low_rank_conv_update(context, x, down, scales, up, geometry, y);
+                     } else {
+                       ops::low_rank_update(context, x, down, scales, up, y);
+                     }
+                     return y;
+                   });
+}
+
+TEST(OpsAgainstReference, LowRank) {
+  for_each_case("low_rank", [](const ShapeCase& shape, DType type) {
+    for (const DType factor_type : kWeightTypes) {
+      SCOPED_TRACE(to_string(factor_type));
+      compare_low_rank(shape, type, factor_type);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace velatura::backend::cpu
