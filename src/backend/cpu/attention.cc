@@ -1,128 +1,98 @@
 #include "backend/cpu/attention.h"
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <limits>
-#include <type_traits>
-#include <vector>
+#include <omp.h>
 
-#include "base/half.h"
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/kernels/attention.h"
 
 namespace velatura::backend::cpu {
 namespace {
 
-constexpr std::int64_t kQueryBlock = 32;
-constexpr std::int64_t kKeyBlock = 64;
+using kernels::AttentionKernel;
+using kernels::AttentionProblem;
 
-float load(float value) {
-  return value;
-}
-float load(std::uint16_t value) {
-  return bf16_to_float(value);
-}
-void store(float value, float& to) {
-  to = value;
-}
-void store(float value, std::uint16_t& to) {
-  to = float_to_bf16(value);
+std::int64_t blocks_of(std::int64_t count, std::int64_t block) {
+  return (count + block - 1) / block;
 }
 
-/// One head of one batch entry: rows `row_stride` elements apart, `width` of them used.
-template <typename T>
-struct HeadView {
-  const T* q;
-  const T* k;
-  const T* v;
-  T* y;
-  std::int64_t row_stride, width, key_count;
-  float scale;
-  bool causal;
-};
-
-template <typename T>
-void attend_block(const HeadView<T>& head, std::int64_t first, std::int64_t rows) {
-  const std::int64_t width = head.width;
-  std::vector<float> keys(static_cast<std::size_t>(width * kKeyBlock));  // [width][kKeyBlock]
-  std::vector<float> sums(static_cast<std::size_t>(rows * width), 0.0f);
-  std::vector<float> maxima(static_cast<std::size_t>(rows),
-                            -std::numeric_limits<float>::infinity());
-  std::vector<float> totals(static_cast<std::size_t>(rows), 0.0f);
-  const std::int64_t visible =
-      head.causal ? std::min(head.key_count, first + rows) : head.key_count;
-  for (std::int64_t begin = 0; begin < visible; begin += kKeyBlock) {
-    const std::int64_t count = std::min(kKeyBlock, visible - begin);
-    for (std::int64_t j = 0; j < count; ++j) {
-      for (std::int64_t c = 0; c < width; ++c) {
-        keys[c * kKeyBlock + j] = load(head.k[(begin + j) * head.row_stride + c]);
-      }
-    }
-    for (std::int64_t i = 0; i < rows; ++i) {
-      const std::int64_t seen = head.causal ? std::min(count, first + i + 1 - begin) : count;
-      if (seen <= 0) continue;
-      const T* query = head.q + (first + i) * head.row_stride;
-      float scores[kKeyBlock] = {};
-      for (std::int64_t c = 0; c < width; ++c) {
-        const float value = load(query[c]) * head.scale;
-        for (std::int64_t j = 0; j < kKeyBlock; ++j) scores[j] += value * keys[c * kKeyBlock + j];
-      }
-      const float maximum = std::max(maxima[i], *std::max_element(scores, scores + seen));
-      const float shrink = std::exp(maxima[i] - maximum);
-      maxima[i] = maximum;
-      float* row = &sums[i * width];
-      for (std::int64_t c = 0; c < width; ++c) row[c] *= shrink;
-      float total = totals[i] * shrink;
-      for (std::int64_t j = 0; j < seen; ++j) {
-        const float weight = std::exp(scores[j] - maximum);
-        total += weight;
-        const T* value = head.v + (begin + j) * head.row_stride;
-        for (std::int64_t c = 0; c < width; ++c) row[c] += weight * load(value[c]);
-      }
-      totals[i] = total;
-    }
-  }
-  for (std::int64_t i = 0; i < rows; ++i) {
-    T* row = head.y + (first + i) * head.row_stride;
-    for (std::int64_t c = 0; c < width; ++c) store(sums[i * width + c] / totals[i], row[c]);
-  }
+const AttentionKernel& kernel_for(DType type) {
+  if (type == DType::f32) return kernels::f32_attention();
+  const AttentionKernel* dot_products = kernels::avx512_bf16_attention();
+  return dot_products ? *dot_products : kernels::converted_bf16_attention();
 }
 
-template <typename T>
-void attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionArgs& args,
-            Tensor& y) {
-  const std::int64_t batch = q.size(0), queries = q.size(1), keys = k.size(1), stride = q.size(2);
-  const std::int64_t heads = args.heads, width = stride / heads;
-  const std::int64_t blocks = (queries + kQueryBlock - 1) / kQueryBlock;
-  const T* q_data = q.data<T>();
-  const T* k_data = k.data<T>();
-  const T* v_data = v.data<T>();
-  T* y_data = y.mutable_data<T>();
-#pragma omp parallel for schedule(dynamic)
-  for (std::int64_t job = 0; job < batch * heads * blocks; ++job) {
-    const std::int64_t n = job / (heads * blocks), h = job / blocks % heads;
-    const std::int64_t first = job % blocks * kQueryBlock;
-    const HeadView<T> head{.q = q_data + n * queries * stride + h * width,
-                           .k = k_data + n * keys * stride + h * width,
-                           .v = v_data + n * keys * stride + h * width,
-                           .y = y_data + n * queries * stride + h * width,
-                           .row_stride = stride,
-                           .width = width,
-                           .key_count = keys,
-                           .scale = args.scale,
-                           .causal = args.causal};
-    attend_block(head, first, std::min(kQueryBlock, queries - first));
-  }
+/// Below this many multiplications waking other threads (a few microseconds) takes longer than the
+/// work.
+constexpr std::int64_t kWorthAThread = 1 << 18;
+
+int threads_for(std::int64_t jobs, std::int64_t multiplications) {
+  const std::int64_t wanted = std::min(jobs, multiplications / kWorthAThread);
+  return static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::max(omp_get_max_threads(), 1)));
 }
 
 }  // namespace
 
+void attend_with(const AttentionKernel& kernel, const Tensor& q, const Tensor& k, const Tensor& v,
+                 const ops::AttentionArgs& args, Tensor& y) {
+  const std::int64_t heads = q.size(0) * args.heads;  // of the whole batch
+  const AttentionProblem problem{.queries = q.size(1),
+                                 .keys = k.size(1),
+                                 .width = q.size(2) / args.heads,
+                                 .row_stride = q.size(2),
+                                 .scale = args.scale,
+                                 .causal = args.causal};
+  const std::int64_t key_blocks = blocks_of(problem.keys, kernel.key_block);
+  const std::int64_t query_blocks = blocks_of(problem.queries, kernel.query_block);
+  const std::size_t packed_bytes = kernel.packed_bytes(problem);
+  const std::size_t scratch_bytes = kernel.scratch_bytes(problem);
+  const int threads =
+      threads_for(heads * query_blocks, heads * problem.queries * problem.keys * problem.width);
+
+  Tensor memory = Tensor::allocate({static_cast<std::int64_t>(packed_bytes) * heads +
+                                    static_cast<std::int64_t>(scratch_bytes) * threads},
+                                   DType::u8);
+  std::byte* packed = memory.mutable_bytes();
+  std::byte* scratch = packed + packed_bytes * static_cast<std::size_t>(heads);
+  const std::size_t element = size_of(q.dtype());
+  const std::byte* q_data = q.bytes();
+  const std::byte* k_data = k.bytes();
+  const std::byte* v_data = v.bytes();
+  std::byte* y_data = y.mutable_bytes();
+  // Where head `head` of the batch begins in a tensor of `rows` rows.
+  const auto offset = [&](std::int64_t head, std::int64_t rows) {
+    return static_cast<std::size_t>(head / args.heads * rows * problem.row_stride +
+                                    head % args.heads * problem.width) *
+           element;
+  };
+
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static)
+    for (std::int64_t job = 0; job < heads * key_blocks; ++job) {
+      const std::int64_t head = job / key_blocks;
+      const std::size_t at = offset(head, problem.keys);
+      kernel.pack(problem, k_data + at, v_data + at, job % key_blocks,
+                  packed + packed_bytes * static_cast<std::size_t>(head));
+    }
+#pragma omp for schedule(dynamic)
+    for (std::int64_t job = 0; job < heads * query_blocks; ++job) {
+      const std::int64_t head = job / query_blocks;
+      const std::int64_t first = job % query_blocks * kernel.query_block;
+      const std::size_t at = offset(head, problem.queries);
+      kernel.attend(problem, q_data + at, packed + packed_bytes * static_cast<std::size_t>(head),
+                    first, std::min(kernel.query_block, problem.queries - first),
+                    scratch + scratch_bytes * static_cast<std::size_t>(omp_get_thread_num()),
+                    y_data + at);
+    }
+  }
+}
+
 void cpu_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                    const ops::AttentionArgs& args, Tensor& y) {
-  if (q.dtype() == DType::bf16) {
-    attend<std::uint16_t>(q, k, v, args, y);
-  } else {
-    attend<float>(q, k, v, args, y);
-  }
+  attend_with(kernel_for(q.dtype()), q, k, v, args, y);
 }
 
 }  // namespace velatura::backend::cpu

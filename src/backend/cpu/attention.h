@@ -13,4 +13,11 @@ namespace velatura::backend::cpu {
 void cpu_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                    const ops::AttentionArgs& args, Tensor& y);
 
+namespace kernels {
+struct AttentionKernel;
+}
+/// The same with a given kernel: for tests that compare kernels on one machine.
+void attend_with(const kernels::AttentionKernel& kernel, const Tensor& q, const Tensor& k,
+                 const Tensor& v, const ops::AttentionArgs& args, Tensor& y);
+
 }  // namespace velatura::backend::cpu

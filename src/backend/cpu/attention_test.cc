@@ -102,14 +102,16 @@ void expect_close(const Case& c, DType type) {
   const Tensor found = to_f32(y);
   const Exact exact = exact_attention(to_f32(q), to_f32(k), to_f32(v), c, scale);
   // A score is a sum of `width` products in f32, off by at most (width + 2) roundings of
-  // Σ|q·k|·scale; a weight is off by that much relatively (and by the exponential's own error),
-  // numerator and denominator alike, so twice. Then come the sums over keys. In bf16 weights and
-  // result are rounded to 8 bits each (half a unit: 2⁻⁹), the total is not.
-  const double f32 = std::ldexp(1.0, -24), bf16 = std::ldexp(1.0, -9);
+  // Σ|q·k|·scale; a weight is off by that much relatively, numerator and denominator alike, so
+  // twice. Then come the exponential's own rounding and the sums over keys. In bf16 weights and
+  // result are rounded to 8 significant bits (2⁻⁸ at most) and the exponential is good to 2⁻¹³
+  // twice.
+  const double f32 = std::ldexp(1.0, -24), bf16 = std::ldexp(1.0, -8);
   for (std::size_t e = 0; e < exact.y.size(); ++e) {
     const double relative =
         2 * std::expm1(static_cast<double>(c.width + 2) * f32 * exact.score_error[e]) +
-        (16 + static_cast<double>(c.keys)) * f32 + (type == DType::bf16 ? bf16 : 0.0);
+        (16 + static_cast<double>(c.keys)) * f32 +
+        (type == DType::bf16 ? bf16 + std::ldexp(1.0, -12) : 0.0);
     const double tolerance =
         relative * exact.magnitude[e] + (type == DType::bf16 ? bf16 : f32) * std::abs(exact.y[e]);
     const double error = std::abs(double{found.floats()[e]} - exact.y[e]);
