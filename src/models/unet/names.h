@@ -1,0 +1,19 @@
+// How files spell the UNet's tensors. Canonical names are diffusers'
+// ("down_blocks.0.resnets.0.conv1.weight"); the single-file naming is CompVis' latent-diffusion
+// (LDM, ldm/modules/diffusionmodules/openaimodel.py).
+#pragma once
+
+#include <string_view>
+
+#include "models/unet/config.h"
+#include "weights/name_map.h"
+
+namespace velatura::models::unet {
+
+/// The prefix of a denoiser in a whole checkpoint.
+constexpr std::string_view kLdmPrefix = "model.diffusion_model.";
+
+/// LDM's rows for a UNet of this shape: every tensor of it, no other.
+weights::NameMap ldm_names(const UNetConfig& config, std::string_view prefix = kLdmPrefix);
+
+}  // namespace velatura::models::unet
