@@ -1,6 +1,7 @@
 // Pictures from strangers: any bytes end in a picture or an Error, within memory.
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <span>
 
 #include "base/error.h"
@@ -18,7 +19,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     // What was read can be written: texts come out of the reader as UTF-8.
     velatura::image::encode_png(picture.image);
-  } catch (const velatura::Error&) {
+  } catch (const velatura::Error& error) {
+    if (error.kind() == velatura::ErrorKind::internal)
+      std::abort();  // our own mistake, not the file's
   }
   return 0;
 }
