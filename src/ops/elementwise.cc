@@ -33,6 +33,10 @@ Tensor scaled_add(Context& context, const Tensor& a, const Tensor& b, float scal
 
 Tensor concat_channels(Context& context, const Tensor& a, const Tensor& b) {
   expect_compute_type("concat_channels", a);
+  if (a.rank() < 1 || b.rank() != a.rank()) {
+    fail(ErrorKind::mismatch, "concat_channels: {} and {} differ in more than channels",
+         a.shape().to_string(), b.shape().to_string());
+  }
   expect_like("concat_channels", "b", &b, with_last(a.shape(), b.size(-1)), a.dtype());
   Tensor y = context.allocate(with_last(a.shape(), a.size(-1) + b.size(-1)), a.dtype());
   if (y.count() > 0) context.table().concat_channels(a, b, y);
@@ -56,9 +60,10 @@ Tensor upsample_nearest_2x(Context& context, const Tensor& x, std::int64_t heigh
 }
 
 Tensor embedding(Context& context, const Tensor& table, const Tensor& ids) {
-  if (table.rank() != 2 || ids.dtype() != DType::i64) {
-    fail(ErrorKind::mismatch, "embedding: a [V, C] table and i64 ids are expected, found {} and {}",
-         table.shape().to_string(), to_string(ids.dtype()));
+  if (table.rank() != 2 || !is_floating(table.dtype()) || ids.dtype() != DType::i64) {
+    fail(ErrorKind::mismatch,
+         "embedding: a floating [V, C] table and i64 ids are expected, found {} {} and {}",
+         to_string(table.dtype()), table.shape().to_string(), to_string(ids.dtype()));
   }
   for (std::int64_t i = 0; i < ids.count(); ++i) {
     const std::int64_t id = ids.data<std::int64_t>()[i];
@@ -79,6 +84,12 @@ Tensor embedding(Context& context, const Tensor& table, const Tensor& ids) {
 
 Tensor cast(Context& context, const Tensor& x, DType type) {
   if (x.dtype() == type) return x;
+  for (const DType side : {x.dtype(), type}) {
+    if (side != DType::f32 && side != DType::f16 && side != DType::bf16) {
+      fail(ErrorKind::unsupported, "cast: between f32, f16 and bf16, not {} to {}",
+           to_string(x.dtype()), to_string(type));
+    }
+  }
   Tensor y = context.allocate(x.shape(), type);
   if (y.count() > 0) context.table().cast(x, y);
   return y;

@@ -5,7 +5,8 @@
 
 namespace velatura::ops {
 
-Tensor linear(Context& context, const Tensor& x, const Weight& weight, const Tensor& bias, const Epilogue& epilogue) {
+Tensor linear(Context& context, const Tensor& x, const Weight& weight, const Tensor& bias,
+              const Epilogue& epilogue) {
   expect_compute_type("linear", x);
   if (weight.shape().rank() != 2 || x.rank() < 1 || x.size(-1) != weight.shape()[1]) {
     fail(ErrorKind::mismatch, "linear: input {} does not fit weight {}", x.shape().to_string(),
@@ -21,36 +22,42 @@ Tensor linear(Context& context, const Tensor& x, const Weight& weight, const Ten
 
 namespace {
 
-void check_pair(const Weight& down, const Tensor& scales, const Weight& up, std::int64_t in, std::int64_t out,
+void check_pair(const Weight& down, int down_axes, const Tensor& scales, const Weight& up,
                 const Tensor& x, const Tensor& y) {
-  const std::int64_t rank = down.shape()[0];
-  if (down.shape()[1] != in || up.shape().rank() != 2 || up.shape()[1] != rank || up.shape()[0] != out) {
-    fail(ErrorKind::mismatch, "low_rank_update: down {} and up {} do not fit a layer of {} inputs and {} outputs",
+  if (x.rank() < 1 || y.rank() < 1)
+    fail(ErrorKind::mismatch, "low_rank_update: x or y has no axis");
+  const std::int64_t in = x.size(-1), out = y.size(-1);
+  const std::int64_t rank = down.shape().rank() == down_axes ? down.shape()[0] : -1;
+  if (rank < 0 || down.shape()[1] != in || up.shape().rank() != 2 || up.shape()[1] != rank ||
+      up.shape()[0] != out) {
+    fail(ErrorKind::mismatch,
+         "low_rank_update: down {} and up {} do not fit a layer of {} inputs and {} outputs",
          down.shape().to_string(), up.shape().to_string(), in, out);
   }
+  expect_present("low_rank_update", "scales", scales);
   expect_f32_vector("low_rank_update", "scales", scales, rank);
   if (x.dtype() != y.dtype()) fail(ErrorKind::internal, "low_rank_update: x and y differ in type");
 }
 
 }  // namespace
 
-void low_rank_update(Context& context, const Tensor& x, const Weight& down, const Tensor& scales, const Weight& up,
-                     Tensor& y) {
+void low_rank_update(Context& context, const Tensor& x, const Weight& down, const Tensor& scales,
+                     const Weight& up, Tensor& y) {
   expect_compute_type("low_rank_update", x);
-  check_pair(down, scales, up, x.size(-1), y.size(-1), x, y);
-  if (x.count() / x.size(-1) != y.count() / y.size(-1)) {
-    fail(ErrorKind::mismatch, "low_rank_update: x {} and y {} differ in rows", x.shape().to_string(),
-         y.shape().to_string());
-  }
+  check_pair(down, 2, scales, up, x, y);
+  expect_shape("low_rank_update", "y", y.shape(), with_last(x.shape(), y.size(-1)));
+  if (y.count() == 0 || scales.count() == 0) return;
   context.table().low_rank_update(x, down, scales, up, nullptr, y, context);
 }
 
-void low_rank_conv_update(Context& context, const Tensor& x, const Weight& down, const Tensor& scales, const Weight& up,
-                          const ConvGeometry& geometry, Tensor& y) {
+void low_rank_conv_update(Context& context, const Tensor& x, const Weight& down,
+                          const Tensor& scales, const Weight& up, const ConvGeometry& geometry,
+                          Tensor& y) {
   expect_compute_type("low_rank_conv_update", x);
-  check_pair(down, scales, up, x.size(-1), y.size(-1), x, y);
+  check_pair(down, 4, scales, up, x, y);
   expect_shape("low_rank_conv_update", "y", y.shape(),
                with_last(conv2d_shape(x.shape(), down.shape(), geometry), y.size(-1)));
+  if (y.count() == 0 || scales.count() == 0) return;
   context.table().low_rank_update(x, down, scales, up, &geometry, y, context);
 }
 

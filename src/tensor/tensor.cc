@@ -12,7 +12,8 @@ namespace velatura {
 
 Tensor::Tensor(Storage storage, Shape shape, DType type)
     : storage_(std::move(storage)), shape_(shape), type_(type), count_(shape.count()) {
-  VELATURA_CHECK(byte_size() <= storage_.size);
+  // Divided, since a shape from a file may have more bytes than a size counts.
+  VELATURA_CHECK(static_cast<std::size_t>(count_) <= storage_.size / size_of(type));
 }
 
 Tensor Tensor::allocate(const Shape& shape, DType type) {

@@ -1,5 +1,6 @@
 #include "tensor/workspace.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -28,7 +29,11 @@ Workspace::Workspace() : pool_(std::make_shared<Pool>()) {}
 
 Tensor Workspace::allocate(const Shape& shape, DType type) {
   constexpr std::size_t kGrain = 4096;
-  const std::size_t wanted = static_cast<std::size_t>(shape.count()) * size_of(type);
+  std::size_t wanted = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(shape.count()), size_of(type), &wanted) ||
+      wanted > SIZE_MAX - kGrain) {
+    fail(ErrorKind::out_of_memory, "an activation of shape {} does not fit in memory", shape.to_string());
+  }
   const std::size_t size = (wanted + kGrain) / kGrain * kGrain;
   void* block = nullptr;
   std::size_t block_size = size;

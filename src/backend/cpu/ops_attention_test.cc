@@ -16,6 +16,7 @@ using testing::kWorst;
 using testing::parse_shapes;
 using testing::result_rounding;
 using testing::ShapeCase;
+using testing::Side;
 using testing::Tolerance;
 using testing::uniform_tensor;
 
@@ -56,6 +57,19 @@ TEST(OpsAgainstReference, Attention) {
 TEST(OpsAgainstReference, AttentionWithItsOwnScale) {
   const ShapeCase shape = parse_shapes("batch=1 queries=20 keys=45 heads=2 width=24").front();
   for (const DType type : compute_types()) compare(shape, type, 0.05f);
+}
+
+/// One key has all the weight, whatever its score: the result is its value, but for f32's rounding,
+/// which is far below bf16's.
+TEST(OpsAgainstReference, AttentionToOneKeyIsItsValue) {
+  for (const DType type : compute_types()) {
+    SCOPED_TRACE(to_string(type));
+    Side side(make_cpu_backend(), type);
+    const Tensor v = uniform_tensor({2, 1, 80}, type, 3);
+    const Tensor y = ops::attention(side.context(), uniform_tensor({2, 1, 80}, type, 1),
+                                    uniform_tensor({2, 1, 80}, type, 2), v, {.heads = 2});
+    EXPECT_TRUE(testing::within(y, v, {0, 4 * epsilon_of(DType::f32)}));
+  }
 }
 
 /// Scores of some ±100: exponentials overflow unless the largest score is subtracted, tile by tile.
