@@ -109,7 +109,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     Entry& entry = entries.back();
     if (field_ == "shape") {
       once(have_.shape);
-      entry.info.shape = Shape(numbers_);
+      entry.info.shape = checked_shape();
     } else if (field_ == "data_offsets") {
       once(have_.offsets);
       if (numbers_.size() != 2)
@@ -155,6 +155,15 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       refuse(fmt::format("has {} that is not a list", field_));
     }
     return true;
+  }
+  Shape checked_shape() const {
+    try {
+      const Shape shape(numbers_);
+      shape.count();
+      return shape;
+    } catch (const Error& error) {
+      refuse(fmt::format("has an impossible shape: {}", error.what()));
+    }
   }
   void once(bool& have) {
     if (std::exchange(have, true)) refuse(fmt::format("has the field {} twice", field_));

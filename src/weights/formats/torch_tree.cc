@@ -341,7 +341,7 @@ class TreeReader {
     view.strides = integers(sequence(args[3], path), path);
     if (view.strides.size() != extents.size())
       refuse(path, "has {} extents and {} strides", extents.size(), view.strides.size());
-    view.info.shape = Shape(extents);
+    view.info.shape = shape_of(extents, path);
     if (__builtin_add_overflow(static_cast<std::uint64_t>(offset[0]), id.view_offset,
                                &view.offset)) {
       refuse(path, "begins beyond its storage");
@@ -349,6 +349,16 @@ class TreeReader {
     check_inside_storage(view);
     if (!names_.insert(view.info.name).second) refuse(path, "appears twice");
     tree_.tensors.push_back(std::move(view));
+  }
+
+  Shape shape_of(const std::vector<std::int64_t>& extents, std::string_view path) const {
+    try {
+      const Shape shape(extents);
+      shape.count();
+      return shape;
+    } catch (const Error& error) {
+      refuse(path, "has an impossible shape: {}", error.what());
+    }
   }
 
   void check_inside_storage(const TensorView& view) const {
