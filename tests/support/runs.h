@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -26,6 +27,17 @@ struct TestRun {
   ops::Context ops;
   nn::Run run;
 };
+
+/// What bf16 may cost a model, as a relative norm: every product rounds its weight, its result and,
+/// in a norm or an activation, its input, each by 2⁻⁹ at most; independent errors add as the root
+/// of their number.
+inline double bf16_tolerance(const nn::ModuleTree& tree) {
+  const auto products =
+      std::count_if(tree.layers().begin(), tree.layers().end(), [](const nn::LayerInfo& layer) {
+        return layer.kind == nn::LayerKind::linear || layer.kind == nn::LayerKind::conv2d;
+      });
+  return std::sqrt(3.0 * static_cast<double>(products)) * 0x1p-9;
+}
 
 inline std::string read_text(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);

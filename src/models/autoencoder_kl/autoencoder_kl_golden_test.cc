@@ -16,16 +16,15 @@ using testing::GoldenCase;
 
 /// About 80 units of f32's epsilon; see the UNet's test for the derivation.
 constexpr double kTolerance = 1e-5;
-/// Some 60 roundings to bf16 (2⁻⁹ each) on the way, adding like a random walk: √60 · 2⁻⁹ ≈ 1.5 %.
-constexpr double kBf16Tolerance = 1.5e-2;
 
 void check_folder(const std::filesystem::path& folder, DType compute) {
-  const double tolerance = compute == DType::f32 ? kTolerance : kBf16Tolerance;
   int cases = 0;
   const weights::Scope scope(testing::folder_weights(folder / "model/vae"));
   const nn::Model<AutoencoderKl> codec(
       AutoencoderKlConfig::from_json(testing::read_text(folder / "model/vae/config.json")), scope);
   EXPECT_EQ(scope.unused(), std::vector<std::string>{});
+  const double tolerance =
+      compute == DType::f32 ? kTolerance : testing::bf16_tolerance(codec.tree());
   for (const auto& file : testing::safetensors_in(folder)) {
     const GoldenCase golden = GoldenCase::open(file);
     if (!golden.has("in.latent") || !golden.has("out.decoded")) continue;

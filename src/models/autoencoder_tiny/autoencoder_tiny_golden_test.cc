@@ -15,11 +15,8 @@ using testing::GoldenCase;
 
 /// About 80 units of f32's epsilon; see the UNet's test for the derivation.
 constexpr double kTolerance = 1e-5;
-/// Some 40 roundings to bf16 (2⁻⁹ each) adding like a random walk: √40 · 2⁻⁹ ≈ 1.2 %.
-constexpr double kBf16Tolerance = 1.2e-2;
 
 void check_folder(const std::filesystem::path& folder, DType compute) {
-  const double tolerance = compute == DType::f32 ? kTolerance : kBf16Tolerance;
   int cases = 0;
   const auto source = testing::folder_weights(folder / "model");
   const auto config =
@@ -28,6 +25,8 @@ void check_folder(const std::filesystem::path& folder, DType compute) {
   const weights::Scope scope(source);
   const nn::Model<AutoencoderTiny> codec(config, scope);
   EXPECT_EQ(scope.unused(), std::vector<std::string>{});
+  const double tolerance =
+      compute == DType::f32 ? kTolerance : testing::bf16_tolerance(codec.tree());
   for (const auto& file : testing::safetensors_in(folder)) {
     const GoldenCase golden = GoldenCase::open(file);
     ++cases;

@@ -18,8 +18,6 @@ using testing::GoldenCase;
 
 /// About 80 units of f32's epsilon; see the UNet's test for the derivation.
 constexpr double kTolerance = 1e-5;
-/// Some 30 roundings to bf16 (2⁻⁹ each) adding like a random walk: √30 · 2⁻⁹ ≈ 1.1 %.
-constexpr double kBf16Tolerance = 1.1e-2;
 
 struct Loaded {
   explicit Loaded(const std::filesystem::path& folder)
@@ -33,10 +31,11 @@ struct Loaded {
   nn::Model<TextEncoder> encoder;
 };
 
-void check_hidden_states(const TextEncoder& encoder, const GoldenCase& golden,
+void check_hidden_states(const nn::Model<TextEncoder>& model, const GoldenCase& golden,
                          testing::TestRun& test) {
   const bool exact = test.ops.compute() == DType::f32;
-  const double tolerance = exact ? kTolerance : kBf16Tolerance;
+  const TextEncoder& encoder = *model;
+  const double tolerance = exact ? kTolerance : testing::bf16_tolerance(model.tree());
   const Tokens tokens{.ids = golden.get("in.input_ids")};
   const std::vector<Tensor> states = encoder.hidden_states(test.run, tokens);
   for (std::size_t layer = 0; layer < states.size(); ++layer) {
@@ -100,7 +99,7 @@ void check_folder(const std::filesystem::path& folder, DType compute) {
         continue;
       SCOPED_TRACE(std::string(table->name()) + " " + file.filename().string());
       testing::TestRun test(*table, compute);
-      if (plain) check_hidden_states(*loaded.encoder, golden, test);
+      if (plain) check_hidden_states(loaded.encoder, golden, test);
       if (prompts) check_prompts(*loaded.encoder, golden, test);
     }
   }

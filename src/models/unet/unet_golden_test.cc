@@ -21,17 +21,14 @@ using testing::GoldenCase;
 /// to scale.
 constexpr double kTolerance = 1e-5;
 
-/// bf16 rounds each of the about 100 tensors between input and output to 2⁻⁹ relative: √100 · 2⁻⁹ ≈
-/// 2 %, the residual stream carrying a part of it. Inner values are compared in f32 only.
-constexpr double kBf16Tolerance = 2e-2;
-
 std::string tap_prefix() {
   return "out.tap.";
 }
 
 void check_case(const nn::Model<UNet>& unet, const GoldenCase& golden, ops::OpTable& table,
                 DType compute) {
-  const double tolerance = compute == DType::f32 ? kTolerance : kBf16Tolerance;
+  const double tolerance =
+      compute == DType::f32 ? kTolerance : testing::bf16_tolerance(unet.tree());
   const std::string prefix = "out.sample.t";
   testing::TestRun test(table, compute);
   std::vector<std::pair<float, Tensor>> outputs;
