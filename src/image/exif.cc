@@ -30,8 +30,13 @@ class Tiff {
   bool big_endian() const { return big_endian_; }
   std::string_view block() const { return block_; }
 
-  std::optional<std::uint32_t> integer(std::size_t offset, std::size_t size) const {
-    if (offset > block_.size() || size > block_.size() - offset) return std::nullopt;
+  bool holds(std::size_t offset, std::size_t size) const {
+    return offset <= block_.size() && size <= block_.size() - offset;
+  }
+
+  /// 0 outside the block: no tag, no entries, no offset that leads anywhere.
+  std::uint32_t integer(std::size_t offset, std::size_t size) const {
+    if (!holds(offset, size)) return 0;
     std::uint32_t value = 0;
     for (std::size_t i = 0; i < size; ++i) {
       const std::size_t at = offset + (big_endian_ ? i : size - 1 - i);
@@ -55,22 +60,19 @@ struct Entry {
 /// bytes an entry.
 std::vector<Entry> directory(const Tiff& tiff, std::size_t offset) {
   std::vector<Entry> entries;
-  const std::optional<std::uint32_t> count = tiff.integer(offset, 2);
-  for (std::size_t i = 0; count && i < *count; ++i) {
+  const std::size_t count = tiff.integer(offset, 2);
+  for (std::size_t i = 0; i < count; ++i) {
     const std::size_t at = offset + 2 + 12 * i;
-    const auto tag = tiff.integer(at, 2);
-    const auto type = tiff.integer(at + 2, 2);
-    const auto units = tiff.integer(at + 4, 4);
-    const auto value = tiff.integer(at + 8, 4);
-    if (!value) break;
-    Entry entry{static_cast<std::uint16_t>(*tag), *value, {}};
+    if (!tiff.holds(at, 12)) break;
+    const std::uint32_t type = tiff.integer(at + 2, 2);
+    const std::size_t units = tiff.integer(at + 4, 4);
     constexpr std::uint32_t kByte = 1, kAscii = 2, kShort = 3, kUndefined = 7;
-    if (*type == kShort) entry.value = *tiff.integer(at + 8, 2);
-    if (*type == kByte || *type == kAscii || *type == kUndefined) {
-      const std::size_t start = *units <= 4 ? at + 8 : *value;
-      if (start <= tiff.block().size() && *units <= tiff.block().size() - start) {
-        entry.bytes = tiff.block().substr(start, *units);
-      }
+    Entry entry{static_cast<std::uint16_t>(tiff.integer(at, 2)),
+                tiff.integer(at + 8, type == kShort ? 2 : 4),
+                {}};
+    if (type == kByte || type == kAscii || type == kUndefined) {
+      const std::size_t start = units <= 4 ? at + 8 : entry.value;
+      if (tiff.holds(start, units)) entry.bytes = tiff.block().substr(start, units);
     }
     entries.push_back(entry);
   }
@@ -134,12 +136,12 @@ Exif parse_exif(std::span<const std::byte> block) {
   if (bytes.starts_with(std::string_view("Exif\0\0", 6))) bytes.remove_prefix(6);
   if (!bytes.starts_with("II") && !bytes.starts_with("MM")) return {};
   const Tiff tiff(bytes);
-  const auto first = tiff.integer(4, 4);
-  if (tiff.integer(2, 2) != 42u || !first) return {};
+  if (tiff.integer(2, 2) != 42) return {};
+  const std::uint32_t first = tiff.integer(4, 4);
 
   Exif exif;
   std::optional<std::uint32_t> inner;
-  for (const Entry& entry : directory(tiff, *first)) {
+  for (const Entry& entry : directory(tiff, first)) {
     if (entry.tag == kOrientation && entry.value >= 1 && entry.value <= 8) {
       exif.orientation = static_cast<int>(entry.value);
     } else if (entry.tag == kImageDescription) {

@@ -162,7 +162,9 @@ std::string write_infotext(const Infotext& infotext) {
                    std::all_of(key.begin(), key.end(), is_key_part));
     if (!is_first) text += ", ";
     is_first = false;
-    text += key + ": " + quoted_where_needed(value);
+    text += key;
+    text += ": ";
+    text += quoted_where_needed(value);
   }
   return std::string(trimmed(text));
 }
@@ -210,7 +212,9 @@ std::string join_hashes(const std::vector<std::pair<std::string, std::string>>& 
   std::string text;
   for (const auto& [name, hash] : hashes) {
     if (!text.empty()) text += ", ";
-    text += name + ": " + hash;
+    text += name;
+    text += ": ";
+    text += hash;
   }
   return text;
 }

@@ -145,9 +145,10 @@ Picture decode_jpeg(std::span<const std::byte> bytes, std::string_view name,
   const std::int64_t width = reader.jpeg.image_width;
   const std::int64_t height = reader.jpeg.image_height;
   check_size(name, width, height, limits);
-  // A Huffman-coded 8x8 block takes at least one bit, so a short file cannot hold what it claims.
+  // A Huffman-coded 8x8 block takes at least one bit, 512 pixels a byte, so a short file cannot
+  // hold what it claims.
   if (reader.jpeg.arith_code == FALSE &&
-      width * height / (64 * 8) > static_cast<std::int64_t>(bytes.size())) {
+      width * height / 512 > static_cast<std::int64_t>(bytes.size())) {
     refuse(name, "the file ends early");
   }
   if (!start(reader)) refuse(name, reader.message);

@@ -42,8 +42,11 @@ std::vector<Window> windows(int in_size, int out_size) {
   result.reserve(static_cast<std::size_t>(out_size));
   for (int out = 0; out < out_size; ++out) {
     const double center = (out + 0.5) * scale;
+    // Pillow's rounding: cut after adding a half, towards zero.
+    // NOLINTBEGIN(bugprone-incorrect-roundings)
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
     const int last = std::min(static_cast<int>(center + support + 0.5), in_size);
+    // NOLINTEND(bugprone-incorrect-roundings)
     std::vector<double> exact;
     double sum = 0.0;
     const double shrink = 1.0 / stretch;
