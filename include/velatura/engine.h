@@ -24,15 +24,6 @@ struct EngineOptions {
   int threads = 0;                 ///< 0: all cores
 };
 
-/// A finished picture with what a reader of its file should find.
-struct Picture {
-  Image image;
-  std::uint64_t seed = 0;
-  /// PNG text chunks: "parameters" as web UIs write it, and "velatura" with the complete request
-  /// for an exact repeat.
-  std::vector<std::pair<std::string, std::string>> text;
-};
-
 /// What was applied of one adapter.
 struct LoraOutcome {
   std::string name;
@@ -45,7 +36,7 @@ struct LoraOutcome {
 };
 
 struct GenerateResult {
-  std::vector<Picture> pictures;
+  std::vector<Picture> pictures;  ///< empty where the observer took them
   std::vector<LoraOutcome> loras;
   std::uint64_t seed = 0;          ///< of the first picture
   int width = 0, height = 0;       ///< of the finished pictures
@@ -67,8 +58,10 @@ class Engine {
                           std::stop_token stop = {});
 
   /// Fills a request from a picture that Velatura made (exactly) or that a web UI made (as far as
-  /// its text tells); model and adapters are found by name and hash in the roots.
-  GenerateRequest request_from_picture(const std::filesystem::path& picture);
+  /// its text tells); model and adapters are found by name and hash in the roots. `keep_model`: the
+  /// caller will give the model, so the picture's need not be found.
+  GenerateRequest request_from_picture(const std::filesystem::path& picture,
+                                       bool keep_model = false);
 
  private:
   struct State;

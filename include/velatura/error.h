@@ -1,5 +1,5 @@
-// The one error of the library. Thrown where a job cannot go on; expected absence is std::optional, partial success
-// is a report. The library never prints, exits or aborts.
+// The one error of the library. Thrown where a job cannot go on; expected absence is std::optional,
+// partial success is a report. The library never prints, exits or aborts.
 #pragma once
 
 #include <stdexcept>
@@ -14,11 +14,11 @@ enum class ErrorKind {
   not_found,         ///< a file, model, adapter or name does not exist
   bad_file,          ///< a file is damaged, hostile or not what it claims
   unsupported,       ///< understood, but this build or device cannot do it
-  mismatch,          ///< two things do not fit together: an adapter and a model, a shape and a weight
-  out_of_memory,     ///< memory or a budget is exhausted
-  io,                ///< the operating system refused: disk full, permission
-  cancelled,         ///< stopped by the user
-  internal,          ///< our own mistake
+  mismatch,       ///< two things do not fit together: an adapter and a model, a shape and a weight
+  out_of_memory,  ///< memory or a budget is exhausted
+  io,             ///< the operating system refused: disk full, permission
+  cancelled,      ///< stopped by the user
+  internal,       ///< our own mistake
 };
 
 std::string_view to_string(ErrorKind kind);

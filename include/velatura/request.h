@@ -53,6 +53,9 @@ struct GenerateRequest {
   double strength = 0.75;      ///< share of the steps that run on an init picture, (0, 1]
   std::string
       upscale;  ///< upscaler name or path; empty: the model's (the demo has one), "none": none
+  /// Of each batch keep only this picture, counted from 0: repeats one picture of a batch bit for
+  /// bit.
+  std::optional<int> pick;
   bool raw_prompt = false;  ///< read the prompt as plain text: no weights, no tags, 77 tokens
 };
 

@@ -84,6 +84,12 @@ Named named_by_words(const std::string& words) {
   return named;
 }
 
+/// The value of `key`, `fallback` where it is absent or null.
+template <typename T>
+T value_or(const nlohmann::json& meta, const char* key, T fallback) {
+  return meta.contains(key) && !meta[key].is_null() ? meta[key].get<T>() : fallback;
+}
+
 /// "diffusers clip_skip=1: …" → 1; absent → 0.
 int skipped_layers(const nlohmann::json& meta) {
   if (!meta.contains("clip_skip")) return 0;
@@ -120,15 +126,18 @@ class PipelineCase {
     DiffusionModel model = model_;
     model.noise = noise_;
     nn::Run text_run{.ops = context};
-    const Conditioning text = encode_text(text_run, model,
-                                          {.prompt = meta.at("prompt"),
-                                           .negative = meta.value("negative", ""),
-                                           .reading = prompt::PromptReading::raw,
-                                           .clip_skip = skipped_layers(meta) + 1});
-    BatchRequest request{.batch = meta.value("batch", 1),
+    TextRequest words{.prompt = meta.at("prompt"),
+                      .negative = value_or<std::string>(meta, "negative", ""),
+                      .reading = prompt::PromptReading::raw};
+    Conditioning text = encode_text(text_run, model, words);
+    // diffusers skips layers for the prompt alone and encodes the negative with all of them; web
+    // UIs, and so the product, skip for both.
+    words.clip_skip = skipped_layers(meta) + 1;
+    text.positive = encode_text(text_run, model, words).positive;
+    BatchRequest request{.batch = value_or(meta, "batch", 1),
                          .seed = meta.at("seed"),
-                         .cfg = meta.value("guidance", 1.0),
-                         .guidance_rescale = meta.value("guidance_rescale", 0.0)};
+                         .cfg = value_or(meta, "guidance", 1.0),
+                         .guidance_rescale = value_or(meta, "guidance_rescale", 0.0)};
     request.height = meta.at("size").at(0);
     request.width = meta.at("size").at(1);
     if (golden_.has("in.image")) request.init = to_signed(golden_.get("in.image"));
@@ -136,7 +145,7 @@ class PipelineCase {
         diffusion::make_plan({.sampler = named_.sampler,
                               .schedule = named_.schedule,
                               .steps = meta.at("steps"),
-                              .strength = meta.value("strength", 1.0),
+                              .strength = value_or(meta, "strength", 1.0),
                               .noise = noise_});
     std::vector<Tensor> trace;
     BatchHooks hooks;

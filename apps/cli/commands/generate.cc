@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -89,7 +89,12 @@ void check_out(const fs::path& out) {
   }
 }
 
-nlohmann::ordered_json to_json(const GenerateResult& result, const std::vector<fs::path>& files) {
+struct Written {
+  std::filesystem::path file;
+  std::uint64_t seed;
+};
+
+nlohmann::ordered_json to_json(const GenerateResult& result, const std::vector<Written>& written) {
   nlohmann::ordered_json json;
   json["seed"] = result.seed;
   json["width"] = result.width;
@@ -104,8 +109,8 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const std::vector<f
   json["load_seconds"] = result.load_seconds;
   json["seconds"] = result.seconds;
   json["pictures"] = nlohmann::ordered_json::array();
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    json["pictures"].push_back({{"file", files[i].string()}, {"seed", result.pictures[i].seed}});
+  for (const Written& picture : written) {
+    json["pictures"].push_back({{"file", picture.file.string()}, {"seed", picture.seed}});
   }
   json["loras"] = nlohmann::ordered_json::array();
   for (const LoraOutcome& lora : result.loras) {
@@ -120,49 +125,48 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const std::vector<f
   return json;
 }
 
-std::vector<fs::path> write_pictures(const GenerateFlags& flags, GenerateResult& result) {
-  std::vector<fs::path> files;
-  for (std::size_t i = 0; i < result.pictures.size(); ++i) {
-    Picture& picture = result.pictures[i];
-    if (flags.no_metadata) picture.text.clear();
-    if (flags.out.empty()) {
-      files.push_back(
-          save_png_numbered(picture, fs::current_path()).lexically_relative(fs::current_path()));
-    } else {
-      files.push_back(numbered(flags.out, i, result.pictures.size()));
-      save_png(picture, files.back());
-    }
-  }
-  return files;
+fs::path write_picture(const GenerateFlags& flags, Picture picture, std::size_t index,
+                       std::size_t total) {
+  if (flags.no_metadata) picture.text.clear();
+  if (flags.out.empty()) return save_png_numbered(picture, fs::current_path()).filename();
+  const fs::path path = numbered(flags.out, index, total);
+  save_png(picture, path);
+  return path;
 }
 
 void run_generate(const GenerateFlags& flags, const std::stop_token& stop) {
   check_out(flags.out);
   Engine engine(flags.engine);
   GenerateRequest request;
-  if (!flags.from.empty()) request = engine.request_from_picture(flags.from);
+  const bool gives_model = std::ranges::any_of(
+      flags.fields, [](const auto& given) { return given.first->name == "model"; });
+  if (!flags.from.empty()) request = engine.request_from_picture(flags.from, gives_model);
   apply_flags(flags, request);
 
   terminal::ProgressLine line;
   terminal::PreviewDrawer preview;
+  std::vector<Written> written;
+  const auto total = static_cast<std::size_t>(request.count) *
+                     static_cast<std::size_t>(request.pick ? 1 : request.batch);
   Observer observer;
   observer.on_progress = [&](const Progress& progress) { line.update(progress); };
   observer.on_note = [&](const std::string& note) { line.note(note); };
   if (flags.preview) observer.on_preview = [&](const Image& image) { preview.draw(image, line); };
-  GenerateResult result = engine.generate(request, observer, stop);
+  observer.on_picture = [&](Picture&& picture) {
+    const std::uint64_t seed = picture.seed;
+    const int width = picture.image.width, height = picture.image.height;
+    written.push_back({write_picture(flags, std::move(picture), written.size(), total), seed});
+    if (flags.json) return;
+    line.finish();
+    fmt::print("{}  seed {}  {}x{}\n", written.back().file.string(), seed, width, height);
+    std::fflush(stdout);
+  };
+  const GenerateResult result = engine.generate(request, observer, stop);
   line.finish();
-
-  const std::vector<fs::path> files = write_pictures(flags, result);
-  if (flags.json) {
+  if (flags.json)
     fmt::print(
         "{}\n",
-        to_json(result, files).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-    return;
-  }
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    fmt::print("{}  seed {}  {}x{}\n", files[i].string(), result.pictures[i].seed, result.width,
-               result.height);
-  }
+        to_json(result, written).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace

@@ -1,0 +1,75 @@
+#include "engine/model_cache.h"
+
+#include <algorithm>
+
+namespace velatura::engine {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Factors are kept in f32: twice an f16 file. A gigabyte of files is some thirty LoRAs of usual
+/// size.
+constexpr std::uintmax_t kAdapterBytes = std::uintmax_t{1} << 30;
+
+}  // namespace
+
+ModelCache::Stamp ModelCache::stamp(const fs::path& path) {
+  std::error_code ignored;
+  Stamp result{.path = fs::weakly_canonical(path, ignored),
+               .size = 0,
+               .changed = fs::last_write_time(path, ignored)};
+  if (fs::is_regular_file(path, ignored)) result.size = fs::file_size(path, ignored);
+  return result;
+}
+
+std::shared_ptr<const pipelines::DiffusionModel> ModelCache::model(
+    const pipelines::LoadRequest& request) {
+  const std::vector<Stamp> stamps = {stamp(request.model), stamp(request.config),
+                                     stamp(request.vae)};
+  const std::scoped_lock lock(mutex_);
+  if (!model_ || stamps != model_stamps_) {
+    model_.reset();  // two models need not fit side by side
+    model_ = pipelines::load_model(request);
+    model_stamps_ = stamps;
+  }
+  return model_;
+}
+
+std::shared_ptr<const pipelines::Upscaler> ModelCache::upscaler(const fs::path& path) {
+  const Stamp wanted = stamp(path);
+  const std::scoped_lock lock(mutex_);
+  if (!upscaler_ || wanted != upscaler_stamp_) {
+    upscaler_ = pipelines::load_upscaler(path);
+    upscaler_stamp_ = wanted;
+  }
+  return upscaler_;
+}
+
+std::shared_ptr<const lora::BoundAdapter> ModelCache::adapter(
+    const fs::path& path, const std::shared_ptr<const pipelines::DiffusionModel>& model) {
+  const Stamp wanted = stamp(path);
+  const std::scoped_lock lock(mutex_);
+  if (adapters_of_.lock() != model) {
+    adapters_.clear();
+    adapters_of_ = model;
+  }
+  if (const auto found = std::ranges::find(adapters_, wanted, &AdapterEntry::stamp);
+      found != adapters_.end()) {
+    adapters_.splice(adapters_.begin(), adapters_, found);
+    return found->adapter;
+  }
+  adapters_.push_front(
+      {.stamp = wanted,
+       .adapter = lora::bind(lora::AdapterFile::open(path), model->components, *model->names),
+       .bytes = wanted.size});
+  std::uintmax_t total = 0;
+  for (const AdapterEntry& entry : adapters_) total += entry.bytes;
+  while (adapters_.size() > 1 && total > kAdapterBytes) {  // the one asked for stays, however large
+    total -= adapters_.back().bytes;
+    adapters_.pop_back();
+  }
+  return adapters_.front().adapter;
+}
+
+}  // namespace velatura::engine

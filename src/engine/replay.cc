@@ -1,0 +1,156 @@
+#include "engine/replay.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "image/codec.h"
+#include "pipelines/generation_text.h"
+#include "pipelines/load_model.h"
+#include "velatura/request_fields.h"
+
+namespace velatura::engine {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+Json to_json(const FileReference& file) {
+  return {{"name", file.name}, {"hash", file.hash}};
+}
+
+FileReference reference_from(const Json& json) {
+  return {json.value("name", ""), json.value("hash", "")};
+}
+
+struct Kind {
+  AssetKind asset;
+  std::string_view noun;
+  std::string (FileHashes::*hash)(const fs::path&, const StopToken&);
+};
+constexpr Kind kModel{AssetKind::checkpoint, "model", &FileHashes::auto_v2};
+constexpr Kind kLora{AssetKind::lora, "LoRA", &FileHashes::auto_v3};
+constexpr Kind kVae{AssetKind::vae, "VAE", &FileHashes::auto_v2};
+
+std::optional<std::string> hash_of(const fs::path& path, const Kind& kind, FileHashes& hashes) {
+  try {
+    return (hashes.*kind.hash)(kind.asset == AssetKind::checkpoint ? hashed_file(path) : path, {});
+  } catch (const Error&) {
+    return std::nullopt;  // unreadable: not the one looked for
+  }
+}
+
+/// By name where the hash agrees, else by hash alone.
+fs::path find(const FileReference& file, const Kind& kind, const Roots& roots, FileHashes& hashes) {
+  std::optional<fs::path> named;
+  try {
+    named = roots.resolve(kind.asset, file.name);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found) throw;
+  }
+  if (named && (file.hash.empty() || hash_of(*named, kind, hashes) == file.hash)) return *named;
+  for (const fs::path& path : roots.list(kind.asset)) {
+    if (!file.hash.empty() && hash_of(path, kind, hashes) == file.hash) return path;
+  }
+  if (named) {
+    fail(ErrorKind::not_found,
+         "the picture's {} is \"{}\" with hash {}; the \"{}\" found here has other content",
+         kind.noun, file.name, file.hash, named->string());
+  }
+  fail(ErrorKind::not_found,
+       "the picture's {} \"{}\" (hash {}) was not found in the model folders; add the folder with "
+       "--models{}",
+       kind.noun, file.name, file.hash.empty() ? "unknown" : file.hash,
+       kind.asset == AssetKind::checkpoint ? " or give the model with --model" : "");
+}
+
+GenerateRequest from_own(const std::string& text, bool keep_model, const Roots& roots,
+                         FileHashes& hashes) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object() || !json.contains("request"))
+    fail(ErrorKind::bad_file,
+         "the picture's \"{}\" text is damaged: a JSON object with a request is expected",
+         kReplayKey);
+  GenerateRequest request = request_from_json(json["request"].dump());
+  const FileReference model = reference_from(json.value("model", Json::object()));
+  if (!request.model.empty() && !keep_model)
+    request.model = find(model, kModel, roots, hashes).string();
+  if (const auto vae = json.find("vae"); vae != json.end() && !request.vae.empty())
+    request.vae = find(reference_from(*vae), kVae, roots, hashes);
+  std::size_t index = 0;
+  for (const Json& entry : json.value("loras", Json::array())) {
+    const FileReference file = reference_from(entry);
+    const fs::path path = find(file, kLora, roots, hashes);
+    if (index < request.loras.size())
+      request.loras[index].name = path.string();  // the rest came from tags
+    ++index;
+  }
+  if (!request.init.empty()) {
+    const FileReference init = reference_from(json.value("init", Json::object()));
+    if (fs::exists(request.init) && hashes.auto_v2(request.init) == init.hash) return request;
+    fail(ErrorKind::not_found,
+         "the picture was made from \"{}\" (SHA-256 {}…), which is not here; give it with --init",
+         init.name, init.hash);
+  }
+  return request;
+}
+
+GenerateRequest from_web_ui(const std::string& text, bool keep_model, const Roots& roots,
+                            FileHashes& hashes) {
+  pipelines::ReadGeneration read = pipelines::read_generation(image::parse_infotext(text));
+  if (!keep_model && !(read.request.model.empty() && read.model_hash.empty())) {
+    read.request.model =
+        find({read.request.model, read.model_hash}, kModel, roots, hashes).string();
+  }
+  return read.request;
+}
+
+std::string stem_of(const fs::path& path) {
+  return path.stem().string();
+}
+
+}  // namespace
+
+fs::path hashed_file(const fs::path& model) {
+  std::error_code ignored;
+  return fs::is_directory(model, ignored) ? pipelines::find_part_weights(model / "unet") : model;
+}
+
+std::string write_replay(GenerateRequest request, const ReplayFacts& facts) {
+  // A name is all that may leave this machine: paths tell where its owner keeps things.
+  if (!request.model.empty()) request.model = facts.model.name;
+  if (!request.vae.empty()) request.vae = facts.vae.name;
+  if (!request.config.empty()) request.config = request.config.filename();
+  if (!request.init.empty()) request.init = request.init.filename();
+  for (std::size_t i = 0; i < request.loras.size(); ++i)
+    request.loras[i].name = facts.loras.at(i).name;
+  for (EmbeddingRequest& embedding : request.embeddings) embedding.path = embedding.path.filename();
+  if (!request.upscale.empty() && request.upscale != "none")
+    request.upscale = stem_of(request.upscale);
+  Json json;
+  json["version"] = facts.version;
+  json["request"] = Json::parse(to_json(request));
+  json["model"] = to_json(facts.model);
+  if (!facts.vae.name.empty()) json["vae"] = to_json(facts.vae);
+  if (!facts.init.name.empty()) json["init"] = to_json(facts.init);
+  json["loras"] = Json::array();
+  for (const FileReference& lora : facts.loras) json["loras"].push_back(to_json(lora));
+  json["backend"] = facts.backend;
+  json["precision"] = facts.precision;
+  json["threads"] = facts.threads;
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+GenerateRequest read_replay(const fs::path& path, bool keep_model, const Roots& roots,
+                            FileHashes& hashes) {
+  const image::Picture picture = image::read_file(path);
+  if (const std::string* own = image::find_text(picture.texts, kReplayKey))
+    return from_own(*own, keep_model, roots, hashes);
+  if (const std::string* parameters = image::find_parameters(picture.texts))
+    return from_web_ui(*parameters, keep_model, roots, hashes);
+  fail(ErrorKind::bad_file,
+       "\"{}\" does not tell how it was made: it has neither a \"{}\" nor a \"parameters\" text",
+       path.string(), kReplayKey);
+}
+
+}  // namespace velatura::engine
