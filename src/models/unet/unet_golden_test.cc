@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 
 #include "nn/model.h"
@@ -84,6 +85,98 @@ TEST(UNetGolden, F32) {
 
 TEST(UNetGolden, Bf16) {
   testing::for_each_golden("sd15", [](const auto& folder) { check_folder(folder, DType::bf16); });
+}
+
+/// Calls `run` with the model of a folder and its first case.
+void with_first_case(const std::filesystem::path& folder,
+                     const std::function<void(const UNet&, const GoldenCase&)>& run) {
+  const UNetConfig config =
+      UNetConfig::from_json(testing::read_text(folder / "model/unet/config.json"));
+  const nn::Model<UNet> unet(config,
+                             weights::Scope(testing::folder_weights(folder / "model/unet")));
+  for (const auto& file : testing::safetensors_in(folder)) {
+    const GoldenCase golden = GoldenCase::open(file);
+    if (golden.has("in.sample") && golden.has("in.encoder_hidden_states"))
+      return run(*unet, golden);
+  }
+  ADD_FAILURE() << "no UNet case in " << folder;
+}
+
+TEST(UNetGolden, EachSampleMayHaveItsOwnTimestep) {
+  testing::for_each_golden("sd15", [](const auto& folder) {
+    with_first_case(folder, [](const UNet& unet, const GoldenCase& golden) {
+      const Tensor sample = golden.get("in.sample").slice(0, 1),
+                   text = golden.get("in.encoder_hidden_states").slice(0, 1);
+      for (const auto& table : testing::test_backends()) {
+        testing::TestRun test(*table);
+        const auto twice = [&](const Tensor& one) {
+          const std::int64_t rows = one.size(1), columns = one.count() / rows;
+          Tensor both = Tensor::allocate({2, rows, columns}, DType::f32);
+          for (int half = 0; half < 2; ++half) {
+            std::copy_n(one.data<float>(), one.count(),
+                        both.mutable_data<float>() + half * one.count());
+          }
+          return both;
+        };
+        const Tensor samples =
+            twice(sample).reshaped({2, sample.size(1), sample.size(2), sample.size(3)});
+        const Tensor both = unet.forward(test.run, samples, std::array{7.5f, 900.0f}, twice(text));
+        for (int i = 0; i < 2; ++i) {
+          const Tensor alone =
+              unet.forward(test.run, sample, std::array{i == 0 ? 7.5f : 900.0f}, text);
+          EXPECT_TRUE(testing::close(both.slice(i, i + 1), alone, kTolerance))
+              << table->name() << " sample " << i;
+        }
+      }
+    });
+  });
+}
+
+TEST(UNetGolden, StopsBetweenBlocks) {
+  testing::for_each_golden("sd15", [](const auto& folder) {
+    with_first_case(folder, [](const UNet& unet, const GoldenCase& golden) {
+      const auto table = backend::reference::make_reference_backend();
+      testing::TestRun test(*table);
+      StopSource source;
+      test.run.stop = source.get_token();
+      int outputs = 0;
+      test.run.tap = [&](std::string_view, const Tensor&) {
+        ++outputs;
+        source.request_stop();
+      };
+      try {
+        unet.forward(test.run, golden.get("in.sample"), std::array{1.0f},
+                     golden.get("in.encoder_hidden_states"));
+        ADD_FAILURE() << "ran to its end";
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::cancelled);
+      }
+      EXPECT_EQ(outputs, 1);
+    });
+  });
+}
+
+TEST(UNetGolden, WrongArgumentsAreNamed) {
+  testing::for_each_golden("sd15", [](const auto& folder) {
+    with_first_case(folder, [](const UNet& unet, const GoldenCase& golden) {
+      const auto table = backend::reference::make_reference_backend();
+      testing::TestRun test(*table);
+      const Tensor sample = golden.get("in.sample"), text = golden.get("in.encoder_hidden_states");
+      const std::int64_t width = text.size(2);
+      const std::array timestep = {1.0f};
+      const std::vector<float> too_many(static_cast<std::size_t>(sample.size(0)) + 1, 1.0f);
+      EXPECT_THROW(unet.forward(test.run, sample, timestep,
+                                Tensor::zeros({sample.size(0), 3, width + 1}, DType::f32)),
+                   Error);
+      EXPECT_THROW(unet.forward(test.run, sample, timestep,
+                                Tensor::zeros({sample.size(0) + 1, 3, width}, DType::f32)),
+                   Error);
+      EXPECT_THROW(unet.forward(test.run, sample, too_many, text), Error);
+      EXPECT_THROW(unet.forward(test.run, Tensor::zeros({1, sample.size(1) + 1, 4, 4}, DType::f32),
+                                timestep, text),
+                   Error);
+    });
+  });
 }
 
 TEST(UNetGolden, UsesEveryTensorOfTheFile) {
