@@ -44,6 +44,8 @@ struct GenerateResult {
   std::string model_name, model_hash;
   std::string sampler, schedule, precision;
   double load_seconds = 0, seconds = 0;
+  double start_seconds = 0;  ///< from the start of the process until the first step began
+  double peak_bytes = 0;     ///< most memory that the process has had resident, file pages included
 };
 
 class Engine {

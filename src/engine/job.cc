@@ -8,6 +8,8 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/platform/memory.h"
+#include "base/platform/process.h"
 #include "engine/adapters.h"
 #include "engine/pictures.h"
 #include "engine/replay.h"
@@ -302,6 +304,7 @@ GenerateResult make_pictures(Session& session, Job& job, double load_seconds) {
   const pipelines::Conditioning text = encode_text(job, adapters, context);
   GenerateResult result;
   std::optional<PictureTexts> texts;
+  result.start_seconds = platform::seconds_since_start();
   for (int index = 0; index < job.request.count; ++index) {
     const std::vector<Tensor> pictures = make_batch(job, batch_context, text, index);
     if (!texts) {
@@ -319,6 +322,7 @@ GenerateResult make_pictures(Session& session, Job& job, double load_seconds) {
   result.precision = to_string(session.device.compute);
   result.load_seconds = load_seconds;
   result.seconds = seconds_since(begin);
+  result.peak_bytes = static_cast<double>(platform::peak_resident_bytes());
   return result;
 }
 

@@ -107,6 +107,8 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const std::vector<W
   json["schedule"] = result.schedule;
   json["precision"] = result.precision;
   json["load_seconds"] = result.load_seconds;
+  json["start_seconds"] = result.start_seconds;
+  json["peak_bytes"] = result.peak_bytes;
   json["seconds"] = result.seconds;
   json["pictures"] = nlohmann::ordered_json::array();
   for (const Written& picture : written) {

@@ -5,8 +5,8 @@
 
 namespace velatura::platform {
 
-/// Zeroed on first touch, page-aligned, on huge pages where the system has them (fewer TLB misses in products).
-/// nullptr when the system refuses.
+/// Zeroed on first touch, page-aligned, on huge pages where the system has them (fewer TLB misses
+/// in products). nullptr when the system refuses.
 void* allocate_pages(std::size_t size);
 void free_pages(void* block, std::size_t size);
 

@@ -16,8 +16,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) {
     const int code = errno;
-    fail(code == ENOENT ? ErrorKind::not_found : ErrorKind::io, "cannot open \"{}\": {}", path.string(),
-         std::strerror(code));
+    fail(code == ENOENT ? ErrorKind::not_found : ErrorKind::io, "cannot open \"{}\": {}",
+         path.string(), std::strerror(code));
   }
   struct stat info {};
   if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -35,7 +35,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
     }
   }
   ::close(descriptor);
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), size));
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path, static_cast<const std::byte*>(data), size));
 }
 
 MappedFile::~MappedFile() {

@@ -15,7 +15,9 @@ void* allocate_pages(std::size_t size) {
   return block;
 }
 
-void free_pages(void* block, std::size_t size) { ::munmap(block, size); }
+void free_pages(void* block, std::size_t size) {
+  ::munmap(block, size);
+}
 
 std::size_t peak_resident_bytes() {
   struct rusage usage {};
