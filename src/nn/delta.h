@@ -1,5 +1,5 @@
-// Where adapters plug into layers. A layer holds an id; the run's AdapterSet answers with what is to be changed there.
-// Not here: files, names, algorithms (lora/).
+// Where adapters plug into layers. A layer holds an id; the run's AdapterSet answers with what is
+// to be changed there. Not here: files, names, algorithms (lora/).
 #pragma once
 
 #include <memory>
@@ -15,12 +15,13 @@ struct Run;
 class LayerDelta {
  public:
   virtual ~LayerDelta() = default;
-  /// y += Δ(x), in place, before the layer's activation. `x` and `y` are the layer's input and output.
+  /// y += Δ(x), in place, before the layer's activation. `x` and `y` are the layer's input and
+  /// output.
   virtual void add_to(Run& run, const Tensor& x, Tensor& y) const = 0;
 };
 
-/// All that changes at one layer. Fused adapters give `weight` and `bias`, which stand in for the layer's own; live ones
-/// give `deltas`, applied in order.
+/// All that changes at one layer. Fused adapters give `weight` and `bias`, which stand in for the
+/// layer's own; live ones give `deltas`, applied in order.
 struct LayerPatch {
   std::shared_ptr<const ops::Weight> weight;  ///< null: the layer's own
   Tensor bias;                                ///< absent: the layer's own

@@ -1,4 +1,5 @@
-// The list of a model's layers, by id and by canonical path: what adapters bind to. Not here: forward passes.
+// The list of a model's layers, by id and by canonical path: what adapters bind to. Not here:
+// forward passes.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,12 @@ using LayerId = std::int32_t;
 enum class LayerKind { linear, conv2d, norm, embedding };
 
 struct LayerInfo {
-  std::string path;                           ///< canonical: diffusers' or transformers' name without ".weight"
+  std::string path;  ///< canonical: diffusers' or transformers' name without ".weight"
   LayerKind kind = LayerKind::linear;
-  std::shared_ptr<const ops::Weight> weight;  ///< linear [out, in], conv2d [out, in, kh, kw], norm [C], embedding [V, C]
-  Tensor bias;                                ///< f32 [out], or absent
-  ops::ConvGeometry geometry;                 ///< of a conv2d
+  std::shared_ptr<const ops::Weight>
+      weight;   ///< linear [out, in], conv2d [out, in, kh, kw], norm [C], embedding [V, C]
+  Tensor bias;  ///< f32 [out], or absent
+  ops::ConvGeometry geometry;  ///< of a conv2d
 };
 
 /// Filled while a model is constructed, then const.
