@@ -1,6 +1,7 @@
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/ops.h"
-#include "backend/cpu/weight_forms.h"
+#include "backend/cpu/primitive_table.h"
+#include "backend/cpu/winograd.h"
 
 namespace velatura::backend::cpu {
 
@@ -35,11 +36,17 @@ void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias, const Con
   spec.activation = epilogue.activation;
   spec.bias = bias.defined();
   spec.residual = epilogue.residual != nullptr;
-  run_convolution(spec, weight,
-                  {.x = x.bytes(),
-                   .bias = bias.defined() ? bias.data<float>() : nullptr,
-                   .residual = epilogue.residual ? epilogue.residual->bytes() : nullptr,
-                   .y = y.mutable_bytes()});
+  const ProductArguments arguments{
+      .x = x.bytes(),
+      .bias = bias.defined() ? bias.data<float>() : nullptr,
+      .residual = epilogue.residual ? epilogue.residual->bytes() : nullptr,
+      .y = y.mutable_bytes()};
+  switch (primitive_of(cpu_features(), spec)) {
+    case ConvolutionPrimitive::winograd_bf16:
+      return run_winograd(spec, weight, arguments);
+    case ConvolutionPrimitive::direct:
+      return run_convolution(spec, weight, arguments);
+  }
 }
 
 }  // namespace velatura::backend::cpu

@@ -1,6 +1,6 @@
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/ops.h"
-#include "backend/cpu/weight_forms.h"
+#include "backend/cpu/product.h"
 #include "ops/context.h"
 
 namespace velatura::backend::cpu {
@@ -21,13 +21,11 @@ void low_rank_update(const Tensor& x, const Weight& down, const Tensor& scales, 
   if (geometry && !is_pointwise(convolution)) {
     run_convolution(convolution, down, arguments);
   } else {
-    arguments.weight = plain_weight(down, x.dtype());
-    run_product(
-        {.type = x.dtype(), .rows = rows, .in = x.size(-1), .out = rank, .column_scales = true},
-        arguments);
+    product({.type = x.dtype(), .rows = rows, .in = x.size(-1), .out = rank, .column_scales = true},
+            down, arguments);
   }
-  run_product({.type = x.dtype(), .rows = rows, .in = rank, .out = y.size(-1), .accumulate = true},
-              {.x = inner.bytes(), .weight = plain_weight(up, x.dtype()), .y = y.mutable_bytes()});
+  product({.type = x.dtype(), .rows = rows, .in = rank, .out = y.size(-1), .accumulate = true}, up,
+          {.x = inner.bytes(), .y = y.mutable_bytes()});
 }
 
 }  // namespace velatura::backend::cpu

@@ -199,16 +199,6 @@ PreparedConvolution make_convolution(const ConvolutionSpec& spec) {
   });
 }
 
-/// Scratch memory of the calling thread; grows to the largest primitive it ran.
-void* scratch(std::size_t size) {
-  thread_local std::unique_ptr<Pages> pages;
-  if (!pages || pages->size() < size) {
-    pages.reset();
-    pages = std::make_unique<Pages>(size);
-  }
-  return pages->data();
-}
-
 template <typename Prepared>
 void execute(const Prepared& prepared, ops::Activation activation, bool column_scales,
              bool residual, const void* weight, const ProductArguments& arguments) {
@@ -229,7 +219,7 @@ void execute(const Prepared& prepared, ops::Activation activation, bool column_s
                    view(prepared.y, arguments.residual));
   }
   if (const std::size_t size = prepared.scratch.get_size(); size > 0) {
-    values.emplace(DNNL_ARG_SCRATCHPAD, view(prepared.scratch, scratch(size)));
+    values.emplace(DNNL_ARG_SCRATCHPAD, view(prepared.scratch, thread_scratch(size)));
   }
   dnnl::stream stream(engine());
   prepared.primitive.execute(stream, values);

@@ -1,0 +1,54 @@
+#include "backend/cpu/primitive_table.h"
+
+#include <limits>
+
+namespace velatura::backend::cpu {
+
+namespace {
+
+/// A row holds for 3×3 convolutions of stride 1 and one pixel of padding in bf16, on CPUs with bf16
+/// dot products.
+struct WinogradRow {
+  std::int64_t pixels_from;  ///< output pixels of one picture
+  std::int64_t pixels_to;
+  ConvolutionPrimitive primitive;
+};
+
+// Effective GFLOP/s (direct FLOPs), 2 threads, Zen 4, direct → Winograd: 64² 320→320 445 → 880, 32²
+// 1280→1280 460 → 930, 16² 1280→1280 485 → 960, 8² 1280→1280 492 → 889, 512² 128→128 450 → 828.
+// Winograd's weights take 16/9 of the direct ones, and at 8² of an SD1.5 UNet they would be 890 MB
+// for 4 % of its time: those stay direct.
+constexpr WinogradRow kWinogradRows[] = {
+    {0, 255, ConvolutionPrimitive::direct},
+    {256, std::numeric_limits<std::int64_t>::max(), ConvolutionPrimitive::winograd_bf16},
+};
+
+bool winograd_fits(const ConvolutionSpec& s) {
+  return s.type == DType::bf16 && s.kernel_height == 3 && s.kernel_width == 3 && s.stride == 1 &&
+         s.pad_top == 1 && s.pad_left == 1 && s.pad_bottom == 1 && s.pad_right == 1 &&
+         s.in % 32 == 0 && s.out % 64 == 0 && !s.column_scales;
+}
+
+}  // namespace
+
+ConvolutionPrimitive primitive_of(const CpuFeatures& cpu, const ConvolutionSpec& spec) {
+  if (!cpu.avx512_bf16 || !winograd_fits(spec)) return ConvolutionPrimitive::direct;
+  const std::int64_t pixels = spec.out_height * spec.out_width;
+  for (const WinogradRow& row : kWinogradRows) {
+    if (row.pixels_from <= pixels && pixels <= row.pixels_to) return row.primitive;
+  }
+  return ConvolutionPrimitive::direct;
+}
+
+ProductPrimitive primitive_of(const CpuFeatures& cpu, const ProductSpec& spec) {
+  const bool fits = spec.type == DType::bf16 && spec.in % 2 == 0;
+  return cpu.avx512_bf16 && fits ? ProductPrimitive::panels_bf16 : ProductPrimitive::library;
+}
+
+std::int64_t winograd_block(const ConvolutionSpec& spec) {
+  // 48 tiles of 640 channels fill 1 MB of second-level cache; wider layers stream their tiles from
+  // the third level and gain more from reading the weights less often.
+  return spec.in <= 640 ? 48 : 72;
+}
+
+}  // namespace velatura::backend::cpu
