@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "base/text.h"
+
 namespace velatura::testing {
 
 namespace fs = std::filesystem;
@@ -51,7 +53,7 @@ void for_each_golden(const std::string& folder, const std::function<void(const f
 GoldenCase GoldenCase::open(const fs::path& path) {
   GoldenCase result{.path = path, .source = weights::open_source(path), .meta = {}};
   if (const auto found = result.source->metadata().find("meta"); found != result.source->metadata().end()) {
-    result.meta = nlohmann::json::parse(found->second);
+    result.meta = nlohmann::json::parse(json_without_infinities(found->second));
   }
   return result;
 }

@@ -121,6 +121,18 @@ double rounded(double timestep, Rounding rounding, Transform transform) {
   return rounding == Rounding::whole ? std::trunc(timestep) : timestep;
 }
 
+// With zero terminal SNR diffusers' DDIM, DDPM and LCM keep the last cumulative product at 0
+// exactly, whose sigma is infinite. This one stands for it: what is left of the picture in it,
+// 2^-24, is below float32's resolution.
+constexpr double kPureNoise = 0x1p24;
+
+double sigma_of(double timestep, Column column, const NoiseSchedule& noise) {
+  const bool exact_zero = column == Column::ddim || column == Column::consistency;
+  const bool last = timestep >= noise.size() - 1;
+  return exact_zero && last && noise.config().rescale_betas_zero_snr ? kPureNoise
+                                                                     : noise.sigma_at(timestep);
+}
+
 double last_sigma(const Counting& counting, Transform transform, const NoiseSchedule& noise,
                   double before) {
   switch (counting.ending) {
@@ -162,13 +174,14 @@ SigmaList spaced_list(SpacedName name, const Counting& counting, const NoiseSche
   VELATURA_CHECK(steps >= 1);
   SigmaList list;
   list.timesteps = spaced_timesteps(name.spacing, counting.column, noise, steps);
-  std::transform(list.timesteps.begin(), list.timesteps.end(), std::back_inserter(list.sigmas),
-                 [&](double timestep) { return noise.sigma_at(timestep); });
-  if (name.transform != Transform::none) {
+  if (name.transform == Transform::none) {
+    std::transform(list.timesteps.begin(), list.timesteps.end(), std::back_inserter(list.sigmas),
+                   [&](double timestep) { return sigma_of(timestep, counting.column, noise); });
+  } else {
     const bool whole_range =
         counting.column == Column::multistep || counting.column == Column::single_step;
-    const double high = whole_range ? noise.sigma_max() : list.sigmas.front();
-    const double low = whole_range ? noise.sigma_min() : list.sigmas.back();
+    const double high = whole_range ? noise.sigma_max() : noise.sigma_at(list.timesteps.front());
+    const double low = whole_range ? noise.sigma_min() : noise.sigma_at(list.timesteps.back());
     list.sigmas = transformed(name.transform, high, low, steps);
     std::transform(list.sigmas.begin(), list.sigmas.end(), list.timesteps.begin(),
                    [&](double sigma) {
