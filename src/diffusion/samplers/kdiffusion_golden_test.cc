@@ -15,13 +15,18 @@ using testing::GoldenCase;
 
 constexpr double kTolerance = 1e-5;  // as in schedulers_golden_test.cc
 
-// Files are called sampler_<k-diffusion's name>_<schedule>; ours shorten two words.
+// Files are called sampler_<k-diffusion's name>_<schedule>; ours shorten two words of the name.
 const samplers::Sampler* sampler_of(const std::string& stem) {
-  std::smatch match;
-  if (!std::regex_match(stem, match, std::regex("sampler_(.+)_[^_]+"))) return nullptr;
-  std::string name = std::regex_replace(match[1].str(), std::regex("_ancestral"), "_a");
-  name = std::regex_replace(name, std::regex("^dpm_2"), "dpm2");
-  return samplers::find(name);
+  const samplers::Sampler* longest = nullptr;
+  for (const samplers::Sampler& sampler : samplers::all()) {
+    std::string name =
+        std::regex_replace(std::string(sampler.name), std::regex("_a$"), "_ancestral");
+    name = std::regex_replace(name, std::regex("^dpm2"), "dpm_2");
+    const bool named = (stem + "_").starts_with("sampler_" + name + "_");
+    if (named && (longest == nullptr || sampler.name.size() > longest->name.size()))
+      longest = &sampler;
+  }
+  return longest;
 }
 
 // A plan with the case's own list: what make_plan does for a web UI's list, minus the name.
