@@ -32,7 +32,6 @@ VENDORS = {
     r"hwy/": ["backend/cpu", "backend/cpu/kernels"],
     r"immintrin\.h": ["backend/cpu", "backend/cpu/kernels"],
     r"png\.h|jpeglib\.h|webp/": ["image"],
-    r"zip\.h": ["weights", "image"],
     r"CLI/": ["apps"],
     r"pcre2\.h|utf8proc\.h": ["tokenizers"],
     r"sys/mman\.h|unistd\.h|fcntl\.h|sys/": ["base", "apps", "tests"],
