@@ -46,6 +46,15 @@ TEST(OpsRepeat, Conv2d) {
   });
 }
 
+TEST(OpsRepeat, Conv2dOfManyChannels) {
+  const Weight weight(uniform_tensor({192, 96, 3, 3}, DType::f16, 2));
+  const Tensor bias = uniform_tensor({192}, DType::f32, 3);
+  expect_repeatable([&](ops::Context& context) {
+    return ops::conv2d(context, uniform_tensor({2, 31, 33, 96}, context.compute(), 1), weight, bias,
+                       ops::ConvGeometry::same(3));
+  });
+}
+
 TEST(OpsRepeat, LowRank) {
   const Weight down(uniform_tensor({24, 320}, DType::f16, 2));
   const Weight up(uniform_tensor({160, 24}, DType::f16, 3));
@@ -76,19 +85,22 @@ TEST(OpsRepeat, GroupNorm) {
   });
 }
 
-/// A row's result does not depend on its neighbours: picture i of a batch equals picture i alone.
+/// A picture's result does not depend on its neighbours: picture i of a batch equals picture i
+/// alone, by direct convolution and where channels and size invite another way.
 TEST(OpsRepeat, BatchOfPicturesEqualsEachAlone) {
-  const Weight weight(uniform_tensor({40, 48, 3, 3}, DType::f32, 2));
-  for (const DType type : compute_types()) {
-    SCOPED_TRACE(to_string(type));
-    Side side(make_cpu_backend(), type);
-    const Tensor x = uniform_tensor({3, 16, 16, 48}, type, 1);
-    const auto run = [&](const Tensor& pictures) {
-      return ops::conv2d(side.context(), pictures, weight, {}, ops::ConvGeometry::same(3));
-    };
-    const Tensor all = run(x);
-    for (std::int64_t i = 0; i < 3; ++i) {
-      EXPECT_TRUE(bit_identical(run(x.slice(i, i + 1)), all.slice(i, i + 1)));
+  for (const std::int64_t channels : {40, 64}) {
+    const Weight weight(uniform_tensor({channels, 96, 3, 3}, DType::f32, 2));
+    for (const DType type : compute_types()) {
+      SCOPED_TRACE(std::string(to_string(type)) + " " + std::to_string(channels));
+      Side side(make_cpu_backend(), type);
+      const Tensor x = uniform_tensor({3, 17, 16, 96}, type, 1);
+      const auto run = [&](const Tensor& pictures) {
+        return ops::conv2d(side.context(), pictures, weight, {}, ops::ConvGeometry::same(3));
+      };
+      const Tensor all = run(x);
+      for (std::int64_t i = 0; i < 3; ++i) {
+        EXPECT_TRUE(bit_identical(run(x.slice(i, i + 1)), all.slice(i, i + 1)));
+      }
     }
   }
 }
