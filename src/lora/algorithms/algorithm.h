@@ -5,9 +5,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "lora/adapter_file.h"
@@ -15,11 +13,12 @@
 
 namespace velatura::lora {
 
-/// A pair that adds scale · up · down to a layer. f32, on the heap.
+/// A pair that adds scale · up · down to a layer, in f32, f16 or bf16 as the file has it. Weights,
+/// so that the forms a backend makes of them serve every set with this adapter alone on the layer.
 struct ThinFactors {
-  Tensor down;      ///< [r, in] or [r, in, kh, kw], as the layer's weight has it
-  Tensor up;        ///< [out, r]
-  float scale = 1;  ///< α / r and what else the file multiplies by
+  std::shared_ptr<const ops::Weight> down;  ///< [r, in] or [r, in, kh, kw], as the layer's weight
+  std::shared_ptr<const ops::Weight> up;    ///< [out, r]
+  float scale = 1;                          ///< α / r and what else the file multiplies by
 };
 
 /// One module of one adapter, bound to one layer. Immutable.
@@ -27,6 +26,8 @@ class ModuleDelta {
  public:
   virtual ~ModuleDelta() = default;
   virtual std::int64_t rank() const = 0;
+  /// True when ΔW is 0 whatever the strength: the layer is then left alone.
+  virtual bool is_zero() const = 0;
   /// Null where the algorithm has no thin pair.
   virtual const ThinFactors* thin() const { return nullptr; }
   /// ΔW at strength 1, f32, shaped like the layer's weight. `ranks` > 0 uses the first ranks only
@@ -39,8 +40,8 @@ struct ModuleInput {
   const AdapterFile& file;
   const FileModule& module;
   const nn::LayerInfo& layer;
-  std::string_view
-      component;  ///< "unet" or "text_encoder": whose scaling applies outside the tensors
+  /// "unet" or "text_encoder": whose scaling applies outside the tensors.
+  std::string_view component;
 };
 
 struct Algorithm {
@@ -57,8 +58,13 @@ std::span<const Algorithm> algorithms();
 /// The first whose needs the module meets; null when only half of a pair is there.
 const Algorithm* find_algorithm(const FileModule& module);
 
-/// A tensor of the module as f32, NaN and infinity refused with its name.
+/// A tensor of the module, in f32, f16 or bf16: its own type where that is one of them, else f32.
+/// NaN, infinity and what is no floating type are a bad_file with its name.
 Tensor read_finite(const ModuleInput& input, Role role);
+/// Whether a tensor from read_finite() holds zeros alone.
+bool is_all_zero(const Tensor& values);
+/// The single value of a tensor of any type.
+double read_number(const ModuleInput& input, Role role);
 
 std::unique_ptr<ModuleDelta> make_lora(const ModuleInput& input);
 

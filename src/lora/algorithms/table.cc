@@ -1,8 +1,6 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
 
-#include "base/error.h"
 #include "lora/algorithms/algorithm.h"
 
 namespace velatura::lora {
@@ -21,6 +19,7 @@ constexpr std::array kGloraNeeds = {Role::glora_a1};
 constexpr std::array kIa3Needs = {Role::ia3};
 constexpr std::array kIa3AxisNeeds = {Role::ia3_on_input};
 constexpr std::array kOftNeeds = {Role::oft};
+constexpr std::array kScaledOftNeeds = {Role::oft_scaled};
 constexpr std::array kDiffNeeds = {Role::diff};
 constexpr std::array kDiffBiasNeeds = {Role::diff_b};
 constexpr std::array kNormNeeds = {Role::norm_w};
@@ -42,6 +41,7 @@ std::span<const Algorithm> algorithms() {
       {"(IA)³", kIa3Needs, {}, nullptr},
       {"(IA)³", kIa3AxisNeeds, {}, nullptr},
       {"OFT", kOftNeeds, {}, nullptr},
+      {"OFT", kScaledOftNeeds, {}, nullptr},
       {"norm difference", kNormNeeds, {}, nullptr},
       {"norm difference", kNormBiasNeeds, {}, nullptr},
       {"full difference", kDiffNeeds, {}, nullptr},
@@ -58,21 +58,6 @@ const Algorithm* find_algorithm(const FileModule& module) {
     if (std::ranges::all_of(algorithm.needs, has)) return &algorithm;
   }
   return nullptr;
-}
-
-Tensor read_finite(const ModuleInput& input, Role role) {
-  const std::string& name = input.module.tensors.at(role);
-  const Tensor stored = input.file.source().load(name);
-  if (!is_floating(stored.dtype())) {
-    fail(ErrorKind::bad_file, "tensor \"{}\" is {}, a floating type is expected", name,
-         velatura::to_string(stored.dtype()));
-  }
-  Tensor values = to_f32(stored);
-  for (const float value : values.floats()) {
-    if (!std::isfinite(value))
-      fail(ErrorKind::bad_file, "tensor \"{}\" holds NaN or infinity", name);
-  }
-  return values;
 }
 
 }  // namespace velatura::lora

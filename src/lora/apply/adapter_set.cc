@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <map>
+#include <tuple>
 
 #include "base/error.h"
 #include "nn/run.h"
@@ -17,179 +16,179 @@ float strength_of(const AdapterUse& use, ComponentKind kind) {
   return kind == ComponentKind::denoiser ? use.denoiser : use.text;
 }
 
-/// One layer's share of the set: which uses touch it, in the fixed order.
-struct Share {
-  std::size_t use;
-  const ModuleDelta* delta;
-};
-using Shares = std::map<nn::LayerId, std::vector<Share>>;
-
-std::int64_t used_rank(const AdapterUse& use, const ModuleDelta& delta) {
-  return use.ranks > 0 ? std::min(use.ranks, delta.rank()) : delta.rank();
+void check(const AdapterUse& use) {
+  if (!std::isfinite(use.denoiser) || !std::isfinite(use.text)) {
+    fail(ErrorKind::invalid_argument, "the strength of \"{}\" is not a finite number",
+         use.adapter->file->stem());
+  }
+  if (use.ranks < 0) {
+    fail(ErrorKind::invalid_argument, "\"{}\" is asked for {} ranks; 1 or more, or 0 for all",
+         use.adapter->file->stem(), use.ranks);
+  }
 }
 
-void require_finite(float strength, const AdapterUse& use) {
-  if (std::isfinite(strength)) return;
-  fail(ErrorKind::invalid_argument, "the strength of \"{}\" is not a finite number",
-       use.adapter->file->stem());
+/// By identity; equal ones by strength too, since they are added up and a sum of floats depends on
+/// its order.
+std::vector<AdapterUse> in_fixed_order(std::vector<AdapterUse> named) {
+  const auto key = [](const AdapterUse& use) {
+    return std::tie(use.adapter->file->content_hash(), use.ranks, use.denoiser, use.text);
+  };
+  std::ranges::for_each(named, check);
+  std::ranges::sort(named, [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  std::vector<AdapterUse> uses;
+  for (AdapterUse& use : named) {
+    const bool again =
+        !uses.empty() && uses.back().ranks == use.ranks &&
+        uses.back().adapter->file->content_hash() == use.adapter->file->content_hash();
+    if (again) {
+      uses.back().denoiser += use.denoiser;
+      uses.back().text += use.text;
+      check(uses.back());
+    } else {
+      uses.push_back(std::move(use));
+    }
+  }
+  return uses;
 }
 
-/// W + Σ strength · ΔW in f32, from the pristine weight.
-std::shared_ptr<const ops::Weight> fuse(const nn::LayerInfo& layer, std::span<const Share> shares,
-                                        std::span<const AdapterUse> uses, ComponentKind kind) {
+/// W + Σ strength · ΔW in f32, from the pristine weight. `strengths` go with the stack's parts.
+std::shared_ptr<const ops::Weight> fuse(const nn::LayerInfo& layer, const LayerStack& stack,
+                                        std::span<const float> strengths) {
   Tensor merged = to_f32(layer.weight->original());
-  if (merged.storage().data == layer.weight->original().storage().data) merged = merged.clone();
-  std::span<float> values = merged.mutable_floats();
-  for (const Share& share : shares) {
-    const float strength = strength_of(uses[share.use], kind);
-    const Tensor delta = share.delta->dense(uses[share.use].ranks);
+  if (merged.bytes() == layer.weight->original().bytes()) merged = merged.clone();
+  float* values = merged.mutable_data<float>();
+  for (std::size_t part = 0; part < strengths.size(); ++part) {
+    const Tensor delta = stack.parts()[part].delta->dense(stack.parts()[part].ranks);
     const float* added = delta.data<float>();
+    const float strength = strengths[part];
 #pragma omp parallel for
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] += strength * added[i];
+    for (std::int64_t i = 0; i < merged.count(); ++i) values[i] += strength * added[i];
   }
   return std::make_shared<const ops::Weight>(std::move(merged));
 }
 
 }  // namespace
 
-/// All live adapters of one layer as one pair: ranks concatenated, strength · scale of each rank in
-/// one vector.
-class AdapterSet::LiveStack : public nn::LayerDelta {
+/// A stack with this set's strengths.
+class AdapterSet::LiveDelta : public nn::LayerDelta {
  public:
-  LiveStack(const nn::LayerInfo& layer, std::vector<Share> shares, std::span<const AdapterUse> uses)
-      : shares_(std::move(shares)),
+  LiveDelta(const nn::LayerInfo& layer, const LayerStack& stack)
+      : stack_(stack),
         geometry_(layer.geometry),
-        convolution_(layer.kind == nn::LayerKind::conv2d) {
-    std::int64_t rank = 0;
-    for (const Share& share : shares_) rank += used_rank(uses[share.use], *share.delta);
-    const Shape& weight = layer.weight->shape();
-    const std::int64_t out = weight[0], columns = weight.count() / out;
-    Tensor down = Tensor::allocate(
-        convolution_ ? Shape{rank, weight[1], weight[2], weight[3]} : Shape{rank, columns},
-        DType::f32);
-    Tensor up = Tensor::allocate({out, rank}, DType::f32);
-    std::int64_t at = 0;
-    for (const Share& share : shares_) {
-      const ThinFactors& factors = *share.delta->thin();
-      const std::int64_t stored = factors.up.size(1),
-                         used = used_rank(uses[share.use], *share.delta);
-      std::memcpy(down.mutable_data<float>() + at * columns, factors.down.data<float>(),
-                  static_cast<std::size_t>(used * columns) * sizeof(float));
-      for (std::int64_t o = 0; o < out; ++o) {
-        std::memcpy(up.mutable_data<float>() + o * rank + at, factors.up.data<float>() + o * stored,
-                    static_cast<std::size_t>(used) * sizeof(float));
-      }
-      at += used;
-    }
-    down_ = std::make_unique<ops::Weight>(std::move(down));
-    up_ = std::make_unique<ops::Weight>(std::move(up));
-    scales_ = Tensor::allocate({rank}, DType::f32);
-  }
+        is_convolution_(layer.kind == nn::LayerKind::conv2d),
+        scales_(Tensor::allocate({stack.rank()}, DType::f32)) {}
 
-  void set_scales(std::span<const AdapterUse> uses, ComponentKind kind) {
+  /// `strengths` go with the stack's parts.
+  void set_scales(std::span<const float> strengths) {
     float* scales = scales_.mutable_data<float>();
-    for (const Share& share : shares_) {
-      const std::int64_t used = used_rank(uses[share.use], *share.delta);
-      scales = std::fill_n(scales, used,
-                           strength_of(uses[share.use], kind) * share.delta->thin()->scale);
+    for (std::size_t part = 0; part < strengths.size(); ++part) {
+      const StackPart& of = stack_.parts()[part];
+      scales = std::fill_n(scales, of.ranks, strengths[part] * of.delta->thin()->scale);
     }
   }
 
   void add_to(nn::Run& run, const Tensor& x, Tensor& y) const override {
-    if (convolution_) {
-      ops::low_rank_conv_update(run.ops, x, *down_, scales_, *up_, geometry_, y);
+    if (is_convolution_) {
+      ops::low_rank_conv_update(run.ops, x, stack_.down(), scales_, stack_.up(), geometry_, y);
     } else {
-      ops::low_rank_update(run.ops, x, *down_, scales_, *up_, y);
+      ops::low_rank_update(run.ops, x, stack_.down(), scales_, stack_.up(), y);
     }
   }
 
  private:
-  std::vector<Share> shares_;
+  const LayerStack& stack_;  // of the component's state, which lives as long
   ops::ConvGeometry geometry_;
-  bool convolution_;
-  std::unique_ptr<ops::Weight> down_, up_;
+  bool is_convolution_;
   Tensor scales_;
 };
 
+struct AdapterSet::ComponentState {
+  std::shared_ptr<const ComponentStacks> stacks;
+  std::vector<std::size_t> uses;  ///< of the stacks' members, as indices into uses_
+  std::vector<std::shared_ptr<LiveDelta>> deltas;  ///< of the stacks' layers, live sets alone
+  nn::LayerPatches patches;
+};
+
 AdapterSet::AdapterSet(std::span<const Component> components, std::vector<AdapterUse> uses,
-                       Mode mode)
-    : components_(components.begin(), components.end()), mode_(mode) {
-  std::ranges::stable_sort(uses, {}, [](const AdapterUse& use) {
-    return std::pair(use.adapter->file->content_hash(), use.ranks);
-  });
-  for (AdapterUse& use : uses) {
-    require_finite(use.denoiser, use);
-    require_finite(use.text, use);
-    const bool again =
-        !uses_.empty() && uses_.back().ranks == use.ranks &&
-        uses_.back().adapter->file->content_hash() == use.adapter->file->content_hash();
-    if (again) {
-      uses_.back().denoiser += use.denoiser;
-      uses_.back().text += use.text;
-    } else {
-      uses_.push_back(std::move(use));
-    }
-  }
-  rebuild();
+                       Mode mode, std::shared_ptr<StackCache> cache)
+    : components_(components.begin(), components.end()),
+      uses_(in_fixed_order(std::move(uses))),
+      mode_(mode),
+      cache_(cache ? std::move(cache) : std::make_shared<StackCache>()),
+      states_(components.size()) {
+  for (std::size_t component = 0; component < components_.size(); ++component) rebuild(component);
 }
 
-void AdapterSet::rebuild() {
-  patches_.clear();
-  stacks_.assign(components_.size(), {});
-  touched_.assign(components_.size(), false);
-  for (std::size_t component = 0; component < components_.size(); ++component) {
-    const nn::ModuleTree& tree = *components_[component].tree;
-    const ComponentKind kind = components_[component].kind;
-    nn::LayerPatches patches(tree.layers().size());
-    Shares shares;
-    for (std::size_t use = 0; use < uses_.size(); ++use) {
-      if (strength_of(uses_[use], kind) == 0.0f) continue;
-      for (const BoundModule& module : uses_[use].adapter->modules) {
-        if (module.target.component != static_cast<int>(component)) continue;
-        shares[module.target.layer].push_back({use, module.delta.get()});
-      }
+AdapterSet::~AdapterSet() = default;
+AdapterSet::AdapterSet(AdapterSet&&) noexcept = default;
+AdapterSet& AdapterSet::operator=(AdapterSet&&) noexcept = default;
+
+void AdapterSet::rebuild(std::size_t component) {
+  const ComponentKind kind = components_[component].kind;
+  const nn::ModuleTree& tree = *components_[component].tree;
+  ComponentState state;
+  StackKey key{.component = component, .members = {}};
+  for (std::size_t use = 0; use < uses_.size(); ++use) {
+    if (strength_of(uses_[use], kind) == 0) continue;
+    key.members.push_back({.adapter = uses_[use].adapter, .ranks = uses_[use].ranks});
+    state.uses.push_back(use);
+  }
+  state.stacks = cache_->get(std::move(key));
+  state.patches = nn::LayerPatches(tree.layers().size());
+  for (const ComponentStacks::Layer& layer : state.stacks->layers) {
+    const nn::LayerInfo& info = tree.layer(layer.id);
+    if (mode_ == Mode::live) {
+      state.deltas.push_back(std::make_shared<LiveDelta>(info, *layer.stack));
+      state.patches.at(layer.id).deltas.push_back(state.deltas.back());
+      continue;
     }
-    for (auto& [id, of_layer] : shares) {
-      const nn::LayerInfo& layer = tree.layer(id);
-      if (mode_ == Mode::fused) {
-        patches.at(id).weight = fuse(layer, of_layer, uses_, kind);
-      } else {
-        auto stack = std::make_shared<LiveStack>(layer, std::move(of_layer), uses_);
-        stack->set_scales(uses_, kind);
-        stacks_[component].push_back(stack);
-        patches.at(id).deltas.push_back(std::move(stack));
-      }
-    }
-    touched_[component] = !shares.empty();
-    patches_.push_back(std::move(patches));
+    std::vector<float> strengths;
+    for (const std::size_t member : layer.members)
+      strengths.push_back(strength_of(uses_[state.uses[member]], kind));
+    state.patches.at(layer.id).weight = fuse(info, *layer.stack, strengths);
+  }
+  write_scales(state, kind);
+  states_[component] = std::move(state);
+}
+
+void AdapterSet::write_scales(const ComponentState& state, ComponentKind kind) {
+  std::vector<float> strengths;
+  for (std::size_t at = 0; at < state.deltas.size(); ++at) {
+    strengths.clear();
+    for (const std::size_t member : state.stacks->layers[at].members)
+      strengths.push_back(strength_of(uses_[state.uses[member]], kind));
+    state.deltas[at]->set_scales(strengths);
   }
 }
 
 const nn::LayerPatches* AdapterSet::patches(std::size_t component) const {
-  return component < touched_.size() && touched_[component] ? &patches_[component] : nullptr;
+  const bool touched = component < states_.size() && !states_[component].stacks->layers.empty();
+  return touched ? &states_[component].patches : nullptr;
 }
 
 void AdapterSet::set_strength(std::size_t index, float denoiser, float text) {
-  AdapterUse& use = uses_.at(index);
-  AdapterUse changed = use;
+  AdapterUse changed = uses_.at(index);
   changed.denoiser = denoiser;
   changed.text = text;
-  require_finite(denoiser, use);
-  require_finite(text, use);
-  const bool same_layers = (use.denoiser == 0) == (denoiser == 0) && (use.text == 0) == (text == 0);
-  use = std::move(changed);
-  if (mode_ == Mode::fused || !same_layers) return rebuild();
+  check(changed);
+  const AdapterUse before = std::exchange(uses_[index], std::move(changed));
   for (std::size_t component = 0; component < components_.size(); ++component) {
-    for (const auto& stack : stacks_[component])
-      stack->set_scales(uses_, components_[component].kind);
+    const ComponentKind kind = components_[component].kind;
+    const float then = strength_of(before, kind), now = strength_of(uses_[index], kind);
+    if (then == now) continue;
+    if (mode_ == Mode::fused || then == 0 || now == 0) {
+      rebuild(component);
+    } else {
+      write_scales(states_[component], kind);
+    }
   }
 }
 
 std::size_t AdapterSet::find(const std::string& content_hash) const {
-  for (std::size_t index = 0; index < uses_.size(); ++index) {
-    if (uses_[index].adapter->file->content_hash() == content_hash) return index;
-  }
-  return uses_.size();
+  const auto found = std::ranges::find_if(uses_, [&](const AdapterUse& use) {
+    return use.adapter->file->content_hash() == content_hash;
+  });
+  return static_cast<std::size_t>(found - uses_.begin());
 }
 
 }  // namespace velatura::lora

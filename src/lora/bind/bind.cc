@@ -4,9 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/error.h"
+#include "lora/bind/family.h"
 
 namespace velatura::lora {
 
@@ -39,7 +39,10 @@ class Binder {
 
  private:
   void bind_module(const FileModule& module, BoundAdapter& bound);
-  void compute(const FileModule& module, const Algorithm& algorithm, Target target,
+  bool is_computable(const FileModule& module, const Algorithm* algorithm,
+                     const std::string& target);
+  void drop_second(const FileModule& module, const std::string& target, const FileModule& first);
+  bool compute(const FileModule& module, const Algorithm& algorithm, Target target,
                BoundAdapter& bound);
   void refuse(const FileModule& module, const std::string& target, const std::string& reason) {
     for (const auto& [role, tensor] : module.tensors)
@@ -56,8 +59,8 @@ class Binder {
   std::span<const Component> components_;
   const NameIndex& names_;
   Ledger ledger_;
-  std::map<std::pair<int, nn::LayerId>, std::string>
-      taken_;  ///< layer → module of the file that has it
+  /// layer → the module of the file that has it
+  std::map<std::pair<int, nn::LayerId>, const FileModule*> taken_;
   int searched_ = 0;
 };
 
@@ -82,6 +85,21 @@ void Binder::bind_module(const FileModule& module, BoundAdapter& bound) {
   if (entry == nullptr) return refuse(module, "", unknown_name_reason(module));
   const std::string target = target_name(entry->target);
   const Algorithm* algorithm = find_algorithm(module);
+  if (!is_computable(module, algorithm, target)) return;
+  const auto key = std::pair(entry->target.component, entry->target.layer);
+  const auto [at, fresh] = taken_.emplace(key, &module);
+  if (!fresh) return drop_second(module, target, *at->second);
+  if (!compute(module, *algorithm, entry->target, bound)) {
+    taken_.erase(key);
+    return;
+  }
+  if (std::ranges::find(bound.report.dialects, entry->dialect) == bound.report.dialects.end())
+    bound.report.dialects.emplace_back(entry->dialect);
+}
+
+/// Whether this version can apply the module; gives its tensors their fates where it cannot.
+bool Binder::is_computable(const FileModule& module, const Algorithm* algorithm,
+                           const std::string& target) {
   if (algorithm == nullptr) {
     for (const auto& [role, tensor] : module.tensors) {
       if (role == Role::alpha) {
@@ -92,36 +110,45 @@ void Binder::bind_module(const FileModule& module, BoundAdapter& bound) {
                                 to_string(role)));
       }
     }
-    return;
+    return false;
   }
   if (algorithm->make == nullptr) {
-    return refuse(
-        module, target,
-        fmt::format("{} is recognised, but this version cannot apply it", algorithm->name));
+    refuse(module, target,
+           fmt::format("{} is recognised, but this version cannot apply it", algorithm->name));
+    return false;
   }
   for (const auto& [role, tensor] : module.tensors) {
     const auto is = [role = role](Role known) { return known == role; };
-    if (std::ranges::none_of(algorithm->needs, is) &&
-        std::ranges::none_of(algorithm->accepts, is)) {
-      return refuse(module, target,
-                    fmt::format("{} beside {} is recognised, but this version cannot apply it",
-                                to_string(role), algorithm->name));
-    }
+    if (std::ranges::any_of(algorithm->needs, is) || std::ranges::any_of(algorithm->accepts, is))
+      continue;
+    refuse(module, target,
+           fmt::format("{} beside {} is recognised, but this version cannot apply it",
+                       to_string(role), algorithm->name));
+    return false;
   }
-  const auto key = std::pair(entry->target.component, entry->target.layer);
-  const auto [at, fresh] = taken_.emplace(key, module.name);
-  if (!fresh)
-    return refuse(
-        module, target,
-        fmt::format("module defined twice; \"{}\", earlier in the file, is used", at->second));
-  compute(module, *algorithm, entry->target, bound);
-  if (bound.modules.empty() || bound.modules.back().target.layer != entry->target.layer) return;
-  if (std::ranges::find(bound.report.dialects, entry->dialect) == bound.report.dialects.end()) {
-    bound.report.dialects.emplace_back(entry->dialect);
+  return true;
+}
+
+/// Two spellings of one layer: a copy is dropped quietly, anything else is reported (lora-formats
+/// §2.9).
+void Binder::drop_second(const FileModule& module, const std::string& target,
+                         const FileModule& first) {
+  const bool is_copy =
+      module.tensors.size() == first.tensors.size() &&
+      std::ranges::all_of(module.tensors, [&](const auto& entry) {
+        const auto other = first.tensors.find(entry.first);
+        return other != first.tensors.end() && same_bytes(file_, entry.second, other->second);
+      });
+  for (const auto& [role, tensor] : module.tensors) {
+    ledger_.set(tensor, is_copy ? Fate::ignored : Fate::refused, target,
+                is_copy ? fmt::format("an exact copy of \"{}\", earlier in the file", first.name)
+                        : fmt::format("module defined twice; \"{}\", earlier in the file, is used",
+                                      first.name));
   }
 }
 
-void Binder::compute(const FileModule& module, const Algorithm& algorithm, Target target,
+/// Makes the module's delta and accounts for its tensors; false where they do not fit the layer.
+bool Binder::compute(const FileModule& module, const Algorithm& algorithm, Target target,
                      BoundAdapter& bound) {
   const Component& component = components_[static_cast<std::size_t>(target.component)];
   const std::string name = target_name(target);
@@ -134,13 +161,12 @@ void Binder::compute(const FileModule& module, const Algorithm& algorithm, Targe
          .component = component.kind == ComponentKind::denoiser ? "unet" : "text_encoder"});
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::mismatch && error.kind() != ErrorKind::bad_file) throw;
-    taken_.erase({target.component, target.layer});
-    return refuse(module, name, error.what());
+    refuse(module, name, error.what());
+    return false;
   }
-  const bool silent = delta->thin() != nullptr && delta->thin()->scale == 0.0f;
   for (const auto& [role, tensor] : module.tensors) {
-    ledger_.set(tensor, silent ? Fate::note : Fate::bound, name,
-                silent ? "the stored alpha is 0: no effect" : "");
+    ledger_.set(tensor, delta->is_zero() ? Fate::note : Fate::bound, name,
+                delta->is_zero() ? "no effect: its up matrix or its scale (alpha) is 0" : "");
   }
   BindReport& report = bound.report;
   report.min_rank =
@@ -149,29 +175,42 @@ void Binder::compute(const FileModule& module, const Algorithm& algorithm, Targe
   ++report.modules[component.name];
   ++report.algorithms[std::string(algorithm.name)];
   bound.modules.push_back({.target = target, .delta = std::move(delta)});
+  return true;
 }
 
 void Binder::settle_leftovers() {
   for (const std::string& tensor : file_.unexplained()) {
     ledger_.set(tensor, Fate::refused, "", "no adapter tensor ends like this");
   }
-  for (const std::string& tensor : file_.duplicated()) {
-    ledger_.set(tensor, Fate::refused, "",
-                "the same part of the same module is given twice; the first is used");
+  for (const Repeated& repeated : file_.repeated()) {
+    const bool is_copy = same_bytes(file_, repeated.tensor, repeated.first);
+    ledger_.set(repeated.tensor, is_copy ? Fate::ignored : Fate::refused, "",
+                is_copy ? fmt::format("an exact copy of \"{}\"", repeated.first)
+                        : fmt::format("the same part of the same module as \"{}\", which is used",
+                                      repeated.first));
+  }
+}
+
+void require_our_family(const AdapterFile& file, std::span<const Component> components,
+                        const NameIndex& names) {
+  const std::string name = file.path().filename().string();
+  if (const OtherFamily other = detect_other_family(file, components, names); !other.name.empty()) {
+    fail(ErrorKind::mismatch,
+         "{} was made for {} ({}), not for the loaded model: nothing was applied", name, other.name,
+         other.evidence);
+  }
+  if (const std::string_view layout = nameless_layout(file); !layout.empty()) {
+    fail(ErrorKind::unsupported, "{} has {}; this version cannot apply it", name, layout);
   }
 }
 
 [[noreturn]] void fail_unbound(const AdapterFile& file, const BindReport& report) {
   const std::string name = file.path().filename().string();
-  if (const OtherFamily other = detect_other_family(file); !other.name.empty()) {
-    fail(ErrorKind::mismatch,
-         "{} was made for {} ({}); the loaded model is another: nothing was applied", name,
-         other.name, other.evidence);
-  }
   if (report.tensors.empty()) fail(ErrorKind::bad_file, "{} holds no tensors", name);
-  const TensorFate& first = report.tensors.front();
-  fail(ErrorKind::mismatch, "{}: none of its {} tensors could be applied; the first, \"{}\": {}",
-       name, report.tensors.size(), first.name, first.reason);
+  const auto refused = std::ranges::find(report.tensors, Fate::refused, &TensorFate::fate);
+  const TensorFate& first = refused == report.tensors.end() ? report.tensors.front() : *refused;
+  fail(ErrorKind::mismatch, "{}: none of its {} tensors could be applied; \"{}\": {}", name,
+       report.tensors.size(), first.name, first.reason);
 }
 
 }  // namespace
@@ -222,6 +261,7 @@ std::string BindReport::summary() const {
 std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
                                          std::span<const Component> components,
                                          const NameIndex& names) {
+  require_our_family(*file, components, names);
   auto bound = std::make_shared<BoundAdapter>();
   bound->report.file = file->path().filename().string();
   Binder(*file, components, names).run(*bound);

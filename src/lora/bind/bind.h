@@ -15,7 +15,7 @@ namespace velatura::lora {
 enum class Fate {
   bound,    ///< used
   note,     ///< used or harmless, but worth saying
-  ignored,  ///< has no effect by nature (an alpha without matrices)
+  ignored,  ///< has no effect by nature (an alpha without matrices, a second copy)
   refused,  ///< not used, with the reason
 };
 std::string_view to_string(Fate fate);
@@ -30,7 +30,7 @@ struct TensorFate {
 /// Every tensor of the file appears exactly once in `tensors`, in file order.
 struct BindReport {
   std::string file;                         ///< file name without folders
-  std::vector<std::string> dialects;        ///< those that explained at least one module
+  std::vector<std::string> dialects;        ///< those that explained at least one bound module
   std::map<std::string, int> modules;       ///< bound modules per component
   std::map<std::string, int> algorithms;    ///< bound modules per algorithm
   std::int64_t min_rank = 0, max_rank = 0;  ///< of the bound modules
@@ -38,7 +38,7 @@ struct BindReport {
 
   int bound_modules() const;
   int count(Fate fate) const;
-  /// "ink: 150 modules of unet, LoRA, rank 8 (kohya); all 450 tensors bound"
+  /// "ink.safetensors: 150 modules of unet, LoRA, rank 8 (kohya); all 450 tensors bound"
   std::string summary() const;
 };
 
@@ -54,18 +54,12 @@ struct BoundAdapter {
   BindReport report;
 };
 
-/// Binds all that fits and reports the rest. Throws mismatch when not one module fits, naming the
-/// family that the file was made for and the tensor that shows it, or the nearest known name.
+/// Binds all that fits and reports the rest. Throws mismatch when the file was made for another
+/// family, naming it and the tensor that shows it, even where single layers would fit by chance;
+/// mismatch when not one module fits, naming the nearest known name; unsupported for a layout that
+/// is recognised but not built. The components' trees outlive the result.
 std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
                                          std::span<const Component> components,
                                          const NameIndex& names);
-
-/// What the names and shapes of an adapter say about the model it was made for (lora-formats §3.3);
-/// empty when they fit SD 1.x or say nothing.
-struct OtherFamily {
-  std::string name;      ///< "SDXL"
-  std::string evidence;  ///< the tensor that decides, with its shape
-};
-OtherFamily detect_other_family(const AdapterFile& file);
 
 }  // namespace velatura::lora

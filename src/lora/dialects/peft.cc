@@ -6,9 +6,11 @@ namespace velatura::lora {
 
 void add_peft_aliases(const ModuleNames& module, const AddAlias& add) {
   const std::string component = module.kind == ComponentKind::denoiser ? "unet." : "text_encoder.";
-  add("base_model.model." + module.canonical);
-  add(component + "base_model.model." + module.canonical);
-  add("base_model.model." + component + module.canonical);
+  for (const std::string& path : {module.canonical, module.native}) {
+    add("base_model.model." + path);
+    add(component + "base_model.model." + path);
+    add("base_model.model." + component + path);
+  }
 }
 
 }  // namespace velatura::lora

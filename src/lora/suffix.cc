@@ -1,0 +1,161 @@
+#include "lora/suffix.h"
+
+#include <array>
+
+namespace velatura::lora {
+
+namespace {
+
+struct Suffix {
+  std::string_view text;
+  Role role;
+};
+
+// A name takes the longest that fits. "{}" stands for one word: the adapter name that PEFT leaves
+// in the key (lora_A.default.weight), the number of a block (oft_blocks.3).
+constexpr auto kSuffixes = std::to_array<Suffix>({
+    {".lora_linear_layer.down.weight", Role::down},
+    {".lora_linear_layer.up.weight", Role::up},
+    {".lora_magnitude_vector.{}.weight", Role::dora_scale},
+    {".lora_magnitude_vector.weight", Role::dora_scale},
+    {".lora_magnitude_vector", Role::dora_scale},
+    {".dora_scale", Role::dora_scale},
+    {".magnitude", Role::dora_scale},
+    {".lora_down.weight", Role::down},
+    {".lora_up.weight", Role::up},
+    {".lora_mid.weight", Role::mid},
+    {"_lora_down.weight", Role::down},
+    {"_lora_up.weight", Role::up},
+    {"_lora.down.weight", Role::down},
+    {"_lora.up.weight", Role::up},
+    {".lora.down.weight", Role::down},
+    {".lora.up.weight", Role::up},
+    {".lora_A.weight", Role::down},
+    {".lora_B.weight", Role::up},
+    {".lora_A.{}.weight", Role::down},
+    {".lora_B.{}.weight", Role::up},
+    {".lora_A.bias", Role::down_bias},
+    {".lora_B.bias", Role::up_bias},
+    {".lora_A.{}.bias", Role::down_bias},
+    {".lora_B.{}.bias", Role::up_bias},
+    {".lora_down.bias", Role::down_bias},
+    {".lora_up.bias", Role::up_bias},
+    {".lora_A", Role::down},
+    {".lora_B", Role::up},
+    {".alpha", Role::alpha},
+    {".scale", Role::scale},
+    {".scalar", Role::scalar},
+    {".hada_w1_a", Role::hada_w1_a},
+    {".hada_w1_b", Role::hada_w1_b},
+    {".hada_w2_a", Role::hada_w2_a},
+    {".hada_w2_b", Role::hada_w2_b},
+    {".hada_t1", Role::hada_t1},
+    {".hada_t2", Role::hada_t2},
+    {".lokr_w1", Role::lokr_w1},
+    {".lokr_w1_a", Role::lokr_w1_a},
+    {".lokr_w1_b", Role::lokr_w1_b},
+    {".lokr_w2", Role::lokr_w2},
+    {".lokr_w2_a", Role::lokr_w2_a},
+    {".lokr_w2_b", Role::lokr_w2_b},
+    {".lokr_t1", Role::lokr_t1},
+    {".lokr_t2", Role::lokr_t2},
+    {".a1.weight", Role::glora_a1},
+    {".a2.weight", Role::glora_a2},
+    {".b1.weight", Role::glora_b1},
+    {".b2.weight", Role::glora_b2},
+    {".bm.weight", Role::glora_bm},
+    {".ia3_l", Role::ia3},
+    {".ia3_l.weight", Role::ia3},
+    {".ia3_l.{}.weight", Role::ia3},
+    {".on_input", Role::ia3_on_input},
+    {".oft_blocks", Role::oft},
+    {".oft_blocks.{}", Role::oft},
+    {".oft_R.weight", Role::oft},
+    {".oft_R.{}.weight", Role::oft},
+    {".oft_R.scaled_oft", Role::oft_scaled},
+    {".oft_diag", Role::oft},
+    {".rescale", Role::rescale},
+    {".diff", Role::diff},
+    {".diff_b", Role::diff_b},
+    {".w_norm", Role::norm_w},
+    {".b_norm", Role::norm_b},
+    {".set_weight", Role::set_weight},
+    {".reshape_weight", Role::reshape_weight},
+    {".bias_indices", Role::sparse},
+    {".bias_values", Role::sparse},
+    {".bias_size", Role::sparse},
+});
+
+/// Length of `suffix` at the end of `name`, 0 where it is not there. "{}" matches one word without
+/// dots.
+std::size_t match_suffix(std::string_view name, std::string_view suffix) {
+  const std::size_t hole = suffix.find("{}");
+  if (hole == std::string_view::npos) return name.ends_with(suffix) ? suffix.size() : 0;
+  const std::string_view tail = suffix.substr(hole + 2), head = suffix.substr(0, hole);
+  if (!name.ends_with(tail)) return 0;
+  name.remove_suffix(tail.size());
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos || dot + 1 == name.size()) return 0;
+  const std::size_t word = name.size() - dot - 1;
+  name.remove_suffix(word);
+  return name.ends_with(head) ? head.size() + word + tail.size() : 0;
+}
+
+}  // namespace
+
+std::string_view to_string(Role role) {
+  static constexpr auto kNames = std::to_array<std::string_view>({"down",
+                                                                  "up",
+                                                                  "mid",
+                                                                  "alpha",
+                                                                  "scale",
+                                                                  "scalar",
+                                                                  "down bias",
+                                                                  "up bias",
+                                                                  "DoRA magnitude",
+                                                                  "LoHa w1_a",
+                                                                  "LoHa w1_b",
+                                                                  "LoHa w2_a",
+                                                                  "LoHa w2_b",
+                                                                  "LoHa t1",
+                                                                  "LoHa t2",
+                                                                  "LoKr w1",
+                                                                  "LoKr w1_a",
+                                                                  "LoKr w1_b",
+                                                                  "LoKr w2",
+                                                                  "LoKr w2_a",
+                                                                  "LoKr w2_b",
+                                                                  "LoKr t1",
+                                                                  "LoKr t2",
+                                                                  "GLoRA a1",
+                                                                  "GLoRA a2",
+                                                                  "GLoRA b1",
+                                                                  "GLoRA b2",
+                                                                  "GLoRA bm",
+                                                                  "(IA)³ vector",
+                                                                  "(IA)³ axis",
+                                                                  "OFT blocks",
+                                                                  "OFT scaled blocks",
+                                                                  "OFT rescale",
+                                                                  "full difference",
+                                                                  "bias difference",
+                                                                  "norm difference",
+                                                                  "norm bias difference",
+                                                                  "set-weight",
+                                                                  "reshape-weight",
+                                                                  "sparse residual"});
+  return kNames.at(static_cast<std::size_t>(role));
+}
+
+std::optional<SplitName> split_name(std::string_view tensor) {
+  std::size_t best = 0;
+  Role role = Role::down;
+  for (const Suffix& suffix : kSuffixes) {
+    const std::size_t length = match_suffix(tensor, suffix.text);
+    if (length > best && length < tensor.size()) best = length, role = suffix.role;
+  }
+  if (best == 0) return std::nullopt;
+  return SplitName{std::string(tensor.substr(0, tensor.size() - best)), role};
+}
+
+}  // namespace velatura::lora

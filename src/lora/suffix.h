@@ -1,0 +1,64 @@
+// The end of a tensor's name in an adapter file: what says which part of which module it is. Not
+// here: what module names mean on a model (dialects/).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace velatura::lora {
+
+/// What a tensor does in its module. The spellings stand in the table of suffix.cc.
+enum class Role {
+  down,
+  up,
+  mid,
+  alpha,
+  scale,
+  scalar,
+  down_bias,
+  up_bias,
+  dora_scale,
+  hada_w1_a,
+  hada_w1_b,
+  hada_w2_a,
+  hada_w2_b,
+  hada_t1,
+  hada_t2,
+  lokr_w1,
+  lokr_w1_a,
+  lokr_w1_b,
+  lokr_w2,
+  lokr_w2_a,
+  lokr_w2_b,
+  lokr_t1,
+  lokr_t2,
+  glora_a1,
+  glora_a2,
+  glora_b1,
+  glora_b2,
+  glora_bm,
+  ia3,
+  ia3_on_input,
+  oft,
+  oft_scaled,
+  rescale,
+  diff,
+  diff_b,
+  norm_w,
+  norm_b,
+  set_weight,
+  reshape_weight,
+  sparse,
+};
+std::string_view to_string(Role role);
+
+/// A tensor name split: "lora_unet_…_to_q" and down, say.
+struct SplitName {
+  std::string module;
+  Role role;
+};
+/// The longest suffix that the grammar knows; nullopt for a name that is no adapter tensor.
+std::optional<SplitName> split_name(std::string_view tensor);
+
+}  // namespace velatura::lora
