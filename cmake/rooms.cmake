@@ -52,7 +52,9 @@ function(velatura_room room)
   endif()
 endfunction()
 
-# velatura_test(<name> <label> <sources> <libraries…>): nothing when there are no sources.
+# velatura_test(<name> <label> <sources> <libraries…>): nothing when there are no sources. The target
+# velatura_<label>_tests builds all tests of a label. Tests run in the source tree, so that a relative VELATURA_GOLDEN
+# means what it says.
 function(velatura_test name label sources)
   if(NOT sources)
     return()
@@ -60,6 +62,10 @@ function(velatura_test name label sources)
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE ${ARGN} velatura_test_support velatura_options GTest::gtest GTest::gmock)
   target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}")
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST
-    PROPERTIES LABELS ${label} TIMEOUT 600 ENVIRONMENT "VELATURA_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
+    PROPERTIES LABELS ${label} TIMEOUT 600)
+  if(NOT TARGET velatura_${label}_tests)
+    add_custom_target(velatura_${label}_tests)
+  endif()
+  add_dependencies(velatura_${label}_tests ${name})
 endfunction()

@@ -11,8 +11,6 @@
 #include <fstream>
 #include <functional>
 #include <set>
-#include <thread>
-#include <vector>
 
 #include "base/error.h"
 #include "base/platform/new_file.h"
@@ -177,23 +175,6 @@ TEST_F(AtomicFile, TakesTheFirstFreeNumber) {
   EXPECT_EQ(write_numbered_file(folder_, "grid{number}", bytes_of("d")), folder_ / "grid2");
   EXPECT_EQ(content_of(folder_ / "grid1"), "c");
   EXPECT_EQ(names().size(), 10u);
-}
-
-TEST_F(AtomicFile, NeverOverwritesInARace) {
-  constexpr int kWriters = 8, kFiles = 20;
-  std::vector<std::thread> writers;
-  for (int i = 0; i < kWriters; ++i) {
-    writers.emplace_back([&, i] {
-      for (int j = 0; j < kFiles; ++j) {
-        write_numbered_file(folder_, "{number}-1.png", bytes_of(std::to_string(i * kFiles + j)));
-      }
-    });
-  }
-  for (std::thread& writer : writers) writer.join();
-  Names contents;
-  for (const std::string& name : names()) contents.insert(content_of(folder_ / name));
-  EXPECT_EQ(contents.size(), static_cast<std::size_t>(kWriters * kFiles))
-      << "every picture is there";
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
-#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -109,25 +108,6 @@ TEST_F(Hashes, IgnoreADamagedMemoryAndOneThatCannotBeWritten) {
   }
   EXPECT_EQ(FileHashes(file / "below a file" / "hashes").get(file, HashedPart::whole), kOfAbc);
   EXPECT_EQ(FileHashes(folder_).get(file, HashedPart::whole), kOfAbc);
-}
-
-TEST_F(Hashes, ManyWritersLoseNothingOfTheirOwn) {
-  const fs::path memory = folder_ / "hashes";
-  FileHashes shared(memory);
-  std::vector<fs::path> files;
-  for (int i = 0; i < 16; ++i) files.push_back(write("f" + std::to_string(i), std::to_string(i)));
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
-      FileHashes own(memory);
-      for (std::size_t i = 0; i < files.size(); ++i) {
-        FileHashes& hashes = t % 2 == 0 ? shared : own;
-        EXPECT_EQ(hashes.get(files[i], HashedPart::whole), sha256_hex(bytes_of(std::to_string(i))));
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  for (const fs::path& file : files) EXPECT_NE(shared.find(file, HashedPart::whole), std::nullopt);
 }
 
 TEST(HashMemory, LiesInTheUsersCache) {
