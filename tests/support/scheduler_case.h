@@ -59,4 +59,12 @@ inline diffusion::SamplingRequest scheduler_request(const std::string& scheduler
   return request;
 }
 
+/// The seed that a sentence of meta names ("one CPU generator, seed 77, …"). Throws where it names
+/// none.
+inline std::uint64_t seed_in(const std::string& sentence) {
+  constexpr std::string_view kWord = "seed ";
+  const std::size_t at = sentence.find(kWord);
+  return std::stoull(at == std::string::npos ? std::string() : sentence.substr(at + kWord.size()));
+}
+
 }  // namespace velatura::testing

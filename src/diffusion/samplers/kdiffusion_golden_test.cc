@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <regex>
 
 #include "diffusion/plan.h"
 #include "tests/support/goldens.h"
+#include "tests/support/scheduler_case.h"
 
 namespace velatura::diffusion {
 namespace {
@@ -60,17 +60,12 @@ class SyntheticDenoiser : public Denoiser {
   Tensor target_;
 };
 
-std::uint64_t seed_in(const std::string& sentence) {
-  std::smatch match;
-  return std::regex_search(sentence, match, std::regex("seed (\\d+)")) ? std::stoull(match[1]) : 0;
-}
-
 void check_case(const GoldenCase& golden, const samplers::Sampler& sampler) {
   const SamplingPlan plan = plan_of(sampler, golden.get("in.sigmas"));
   const Tensor start = golden.get("in.start");
   SyntheticDenoiser denoiser(golden.get("in.target"));
   // The case's generator drew the start noise first.
-  BatchNoise noise(seed_in(golden.meta["noise"]));
+  BatchNoise noise(testing::seed_in(golden.meta["noise"]));
   const Tensor start_noise = noise.draw(start.shape());
   EXPECT_TRUE(testing::close(combine({{plan.course.sigma(0), start_noise}}), start, 1e-6));
 

@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <limits>
-#include <regex>
 
 #include "diffusion/plan.h"
 #include "tests/support/goldens.h"
@@ -89,11 +88,6 @@ int check_lists(const GoldenCase& golden) {
   return checked;
 }
 
-std::uint64_t seed_in(const std::string& sentence) {
-  std::smatch match;
-  return std::regex_search(sentence, match, std::regex("seed (\\d+)")) ? std::stoull(match[1]) : 0;
-}
-
 void check_trace(const GoldenCase& golden) {
   const SamplingPlan plan = make_plan(testing::scheduler_request(
       golden.meta["scheduler"], golden.meta["config"], golden.meta["trace_steps"]));
@@ -106,7 +100,7 @@ void check_trace(const GoldenCase& golden) {
   ScaledDenoiser denoiser(plan.noise->config().prediction,
                           [&](const Tensor& input, double) { return model_output(input, target); });
   const double tolerance = trace_tolerance(plan);
-  BatchNoise noise(seed_in(golden.meta["generator"]));
+  BatchNoise noise(testing::seed_in(golden.meta["generator"]));
   // The reference's start is noise times its init_noise_sigma; ours is noise times start_scale.
   const double theirs = golden.meta["init_noise_sigma"];
   const Tensor plain = combine({{1 / theirs, start}});
