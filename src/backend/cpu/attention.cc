@@ -28,6 +28,9 @@ const AttentionKernel& kernel_for(DType type) {
 /// work.
 constexpr std::int64_t kWorthAThread = 1 << 18;
 
+/// Of the smallest core this is meant for; only an order of work depends on it.
+constexpr std::size_t kSecondLevelCache = 1 << 20;
+
 int threads_for(std::int64_t jobs, std::int64_t multiplications) {
   const std::int64_t wanted = std::min(jobs, multiplications / kWorthAThread);
   return static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::max(omp_get_max_threads(), 1)));
@@ -68,19 +71,28 @@ void attend_with(const AttentionKernel& kernel, const Tensor& q, const Tensor& k
            element;
   };
 
+  // Heads lie side by side in a row, so neighbouring heads share cache lines: packing takes them
+  // one after another. So do queries, unless the keys and values of all heads would then have to
+  // come from memory again and again.
+  const bool heads_inside =
+      packed_bytes * static_cast<std::size_t>(args.heads) <= kSecondLevelCache / 2;
+  const std::int64_t inner = heads_inside ? args.heads : query_blocks;
+  const std::int64_t outer = heads_inside ? query_blocks : args.heads;
+
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static)
     for (std::int64_t job = 0; job < heads * key_blocks; ++job) {
-      const std::int64_t head = job / key_blocks;
+      const std::int64_t head = job / (key_blocks * args.heads) * args.heads + job % args.heads;
       const std::size_t at = offset(head, problem.keys);
-      kernel.pack(problem, k_data + at, v_data + at, job % key_blocks,
+      kernel.pack(problem, k_data + at, v_data + at, job / args.heads % key_blocks,
                   packed + packed_bytes * static_cast<std::size_t>(head));
     }
 #pragma omp for schedule(dynamic)
     for (std::int64_t job = 0; job < heads * query_blocks; ++job) {
-      const std::int64_t head = job / query_blocks;
-      const std::int64_t first = job % query_blocks * kernel.query_block;
+      const std::int64_t in = job % inner, out = job / inner % outer;
+      const std::int64_t head = job / (inner * outer) * args.heads + (heads_inside ? in : out);
+      const std::int64_t first = (heads_inside ? out : in) * kernel.query_block;
       const std::size_t at = offset(head, problem.queries);
       kernel.attend(problem, q_data + at, packed + packed_bytes * static_cast<std::size_t>(head),
                     first, std::min(kernel.query_block, problem.queries - first),

@@ -17,6 +17,7 @@ struct Case {
   std::int64_t batch, heads, queries, keys, width;
   bool causal = false;
   float spread = 1;  ///< standard deviation of queries and keys
+  float sign = 1;    ///< of the scale
 };
 
 std::string name_of(const Case& c, DType type) {
@@ -65,7 +66,7 @@ Exact exact_attention(const Tensor& q, const Tensor& k, const Tensor& v, const C
             product += std::abs(double{qs[row + e]} * ks[key + e]);
           }
           weights[static_cast<std::size_t>(j)] = dot * scale;
-          largest_product = std::max(largest_product, product * scale);
+          largest_product = std::max(largest_product, product * std::abs(scale));
         }
         const double maximum = *std::max_element(weights.begin(), weights.end());
         double total = 0;
@@ -95,7 +96,7 @@ void expect_close(const Case& c, DType type) {
   const Tensor k = random_tensor(key_shape, c.spread, random, type);
   const Tensor v = random_tensor(key_shape, 1.0f, random, type);
   Tensor y = Tensor::allocate(query_shape, type);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(c.width));
+  const float scale = c.sign / std::sqrt(static_cast<float>(c.width));
   cpu_attention(q, k, v, {.heads = static_cast<int>(c.heads), .causal = c.causal, .scale = scale},
                 y);
 
@@ -134,8 +135,10 @@ const Case kCausalCases[] = {
 };
 
 /// Scores of many thousands: without subtracting the row's maximum the exponential overflows.
-const Case kHugeScores[] = {
-    {1, 2, 40, 200, 40, false, 30}, {1, 1, 20, 600, 8, false, 200}, {1, 1, 50, 50, 64, true, 100}};
+const Case kHugeScores[] = {{1, 2, 40, 200, 40, false, 30},
+                            {1, 1, 20, 600, 8, false, 200},
+                            {1, 1, 50, 50, 64, true, 100},
+                            {1, 2, 40, 200, 40, false, 30, -1}};
 
 TEST(CpuAttention, MatchesDoublePrecision) {
   for (const Case& c : kCases) {

@@ -12,6 +12,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -20,14 +21,7 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
-#if defined(__clang__)
-#pragma clang attribute push(                                                              \
-        __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,bmi2,fma"))), \
-            apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,bmi2,fma")
-#endif
+#include "backend/cpu/kernels/avx512_bf16_begin.h"
 
 namespace velatura::backend::cpu::kernels {
 namespace {
@@ -40,9 +34,10 @@ constexpr int kMaxVectors = 3;
 constexpr std::int64_t kQueryBlock = kLanes * kMaxVectors;
 constexpr std::int64_t kKeyTile = 8;
 constexpr std::int64_t kColumnTile = 8;
-/// The weights of a block (64 × 48 bf16, 6 KiB) and its keys and values stay in the first-level
-/// cache.
-constexpr std::int64_t kKeyBlock = 64;
+/// The scores of a block (96 × 48 f32, 18 KiB) stay in the first-level cache until they are
+/// weights; measured at head width 40: 50.6 cycles for 16 scores, with blocks of 64 or 128
+/// keys 50.9.
+constexpr std::int64_t kKeyBlock = 96;
 
 std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
@@ -58,7 +53,7 @@ std::int64_t padded_keys(const AttentionProblem& p) {
 }
 
 /// Keys: [tile of 8 keys][pair of elements][8 keys]. Values behind them:
-/// [block of 64 keys][tile of 8 columns][pair of keys][8 columns]. Everything beyond the real sizes
+/// [block of keys][tile of 8 columns][pair of keys][8 columns]. Everything beyond the real sizes
 /// is zero.
 struct Packed {
   Pair* keys;
@@ -87,7 +82,7 @@ std::size_t packed_bytes(const AttentionProblem& p) {
          sizeof(Pair);
 }
 std::size_t scratch_bytes(const AttentionProblem& p) {
-  return static_cast<std::size_t>((pairs_of(p) + round_up(p.width, kLanes) + kKeyBlock / 2) *
+  return static_cast<std::size_t>((pairs_of(p) + round_up(p.width, kLanes) + kKeyBlock) *
                                   kQueryBlock) *
          sizeof(Pair);
 }
@@ -180,21 +175,56 @@ void pack(const AttentionProblem& p, const void* k, const void* v, std::int64_t 
   pack_values(p, static_cast<const Bf16*>(v), block, parts.values);
 }
 
-/// 2^t for t <= kHeadroom; below −126 it stays at 2^−126, which no sum notices. Cubic on [−½, ½],
-/// minimax in the relative sense: error 7.5e-5 = 2^−13.7, a twentieth of the rounding to bf16 that
-/// follows (one step of Remez more would cost 2 % of the whole kernel at head width 40).
-inline __m512 exp2_for_bf16(__m512 t) {
-  const __m512 shifter =
-      _mm512_set1_ps(0x1.8p23f);  // adding it rounds t to an integer in the low bits
-  t = _mm512_max_ps(t, _mm512_set1_ps(-126.0f));
-  const __m512 shifted = _mm512_add_ps(t, shifter);
-  const __m512 f = _mm512_sub_ps(t, _mm512_sub_ps(shifted, shifter));
-  __m512 power = _mm512_fmadd_ps(f, _mm512_set1_ps(0x1.c3f76p-5f), _mm512_set1_ps(0x1.f0de1ap-3f));
-  power = _mm512_fmadd_ps(f, power, _mm512_set1_ps(0x1.62f31ap-1f));
-  power = _mm512_fmadd_ps(f, power, _mm512_set1_ps(0x1.fff692p-1f));
-  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(power),
-                                              _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
+/// A constant that stays in a register: GCC otherwise reads it from memory at each use, and one
+/// load a cycle then is what the exponential waits for.
+inline __m512 register_of(float value) {
+  __m512 vector = _mm512_set1_ps(value);
+  __asm__("" : "+v"(vector));
+  return vector;
 }
+
+/// 2^t for t <= kHeadroom; from −126 down it is subnormal, which the conversion to bf16 makes zero.
+/// Cubic on [−½, ½], minimax in the relative sense: error 7.5e-5 = 2^−13.7, a fiftieth of the
+/// rounding to bf16 that follows (one degree more would cost 2 % of the whole kernel at head width
+/// 40).
+struct Exp2ForBf16 {
+  __m512 lowest, shifter, c3, c2, c1, c0;
+
+  static Exp2ForBf16 make() {
+    return {.lowest = register_of(-126.0f),
+            .shifter = register_of(0x1.8p23f),  // adding it rounds t to an integer in the low bits
+            .c3 = register_of(0x1.c3f76p-5f),
+            .c2 = register_of(0x1.f0de1ap-3f),
+            .c1 = register_of(0x1.62f31ap-1f),
+            .c0 = register_of(0x1.fff692p-1f)};
+  }
+
+  /// Step by step for all `count` at once, so that neighbouring instructions do not wait for each
+  /// other.
+  template <int count>
+  void operator()(__m512 (&t)[count]) const {
+    __m512 shifted[count], power[count];
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) t[i] = _mm512_max_ps(t[i], lowest);
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) shifted[i] = _mm512_add_ps(t[i], shifter);
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) power[i] = _mm512_sub_ps(shifted[i], shifter);
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) t[i] = _mm512_sub_ps(t[i], power[i]);
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) power[i] = _mm512_fmadd_ps(t[i], c3, c2);
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) power[i] = _mm512_fmadd_ps(t[i], power[i], c1);
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) power[i] = _mm512_fmadd_ps(t[i], power[i], c0);
+#pragma GCC unroll 6
+    for (int i = 0; i < count; ++i) {
+      const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted[i]), 23);
+      t[i] = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(power[i]), exponent));
+    }
+  }
+};
 
 /// The softmax state of 16 · N queries.
 template <int N>
@@ -203,17 +233,19 @@ struct State {
   __m512 total[N];
   __m512i last_visible[N];   ///< index of the last key a query sees
   std::int64_t all_visible;  ///< keys below this are seen by all queries
-  __m512 scale;              ///< scale · log2(e)
+  __m512 scale;              ///< |scale| · log2(e)
 };
 
-/// q·k of one tile of 8 keys: scores[key][query].
-template <int N>
-inline void tile_scores(const Pair* queries, const Pair* keys, std::int64_t pairs,
-                        __m512 (&scores)[kKeyTile][N]) {
+/// q·k of the 8 keys from `key` on, −∞ where a query must not see a key (`masked` says that there
+/// are such).
+template <int N, bool masked>
+inline void tile_scores(const Pair* queries, const Pair* keys, std::int64_t pairs, std::int64_t key,
+                        const State<N>& state, __m512 (&highest)[N], float* scores) {
+  __m512 sum[kKeyTile][N];
 #pragma GCC unroll 8
   for (int m = 0; m < kKeyTile; ++m) {
 #pragma GCC unroll 3
-    for (int n = 0; n < N; ++n) scores[m][n] = _mm512_setzero_ps();
+    for (int n = 0; n < N; ++n) sum[m][n] = _mm512_setzero_ps();
   }
   for (std::int64_t pair = 0; pair < pairs; ++pair) {
     __m512bh query[N];
@@ -221,114 +253,105 @@ inline void tile_scores(const Pair* queries, const Pair* keys, std::int64_t pair
     for (int n = 0; n < N; ++n) query[n] = (__m512bh)_mm512_load_si512(queries + n * kLanes);
 #pragma GCC unroll 8
     for (int m = 0; m < kKeyTile; ++m) {
-      const __m512bh key = (__m512bh)_mm512_set1_epi32(static_cast<int>(keys[m]));
+      const __m512bh element = (__m512bh)_mm512_set1_epi32(static_cast<int>(keys[m]));
 #pragma GCC unroll 3
-      for (int n = 0; n < N; ++n) scores[m][n] = _mm512_dpbf16_ps(scores[m][n], query[n], key);
+      for (int n = 0; n < N; ++n) sum[m][n] = _mm512_dpbf16_ps(sum[m][n], query[n], element);
     }
     queries += N * kLanes;
     keys += kKeyTile;
   }
-}
-
-template <int N>
-inline __mmask16 visible(const State<N>& state, int n, std::int64_t key) {
-  return _mm512_cmpge_epi32_mask(state.last_visible[n], _mm512_set1_epi32(static_cast<int>(key)));
-}
-
-/// Two keys' weights rounded to bf16 and interleaved per query.
-inline __m512i pair_up(__m512 even, __m512 odd) {
-  const __m512i interleave =
-      _mm512_set_epi32(0x001f000f, 0x001e000e, 0x001d000d, 0x001c000c, 0x001b000b, 0x001a000a,
-                       0x00190009, 0x00180008, 0x00170007, 0x00160006, 0x00150005, 0x00140004,
-                       0x00130003, 0x00120002, 0x00110001, 0x00100000);
-  return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
-}
-
-/// Scores and weights of one tile of 8 keys from `key` on. False, with nothing changed, when a
-/// score exceeds its reference by more than kHeadroom.
-template <int N, bool masked>
-inline bool weigh_tile(const Pair* queries, const Pair* keys, std::int64_t pairs, std::int64_t key,
-                       State<N>& state, Pair* weights) {
-  __m512 t[kKeyTile][N];
-  tile_scores<N>(queries, keys, pairs, t);
-  __m512 highest[N];
 #pragma GCC unroll 8
   for (int m = 0; m < kKeyTile; ++m) {
 #pragma GCC unroll 3
     for (int n = 0; n < N; ++n) {
-      t[m][n] = _mm512_fmsub_ps(t[m][n], state.scale, state.reference[n]);
       if (masked) {
-        t[m][n] = _mm512_mask_mov_ps(_mm512_set1_ps(-std::numeric_limits<float>::infinity()),
-                                     visible<N>(state, n, key + m), t[m][n]);
+        const __mmask16 visible = _mm512_cmpge_epi32_mask(
+            state.last_visible[n], _mm512_set1_epi32(static_cast<int>(key + m)));
+        sum[m][n] = _mm512_mask_mov_ps(_mm512_set1_ps(-std::numeric_limits<float>::infinity()),
+                                       visible, sum[m][n]);
       }
-      highest[n] = m == 0 ? t[m][n] : _mm512_max_ps(highest[n], t[m][n]);
+      highest[n] = _mm512_max_ps(highest[n], sum[m][n]);
+      _mm512_store_ps(scores + (m * N + n) * kLanes, sum[m][n]);
     }
   }
-  __m512 highest_of_all = highest[0];
-  for (int n = 1; n < N; ++n) highest_of_all = _mm512_max_ps(highest_of_all, highest[n]);
-  if (_mm512_cmp_ps_mask(highest_of_all, _mm512_set1_ps(kHeadroom), _CMP_GT_OQ)) return false;
-  const __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
-#pragma GCC unroll 4
-  for (int m = 0; m < kKeyTile; m += 2) {
-#pragma GCC unroll 3
-    for (int n = 0; n < N; ++n) {
-      __m512 even = exp2_for_bf16(t[m][n]);
-      __m512 odd = exp2_for_bf16(t[m + 1][n]);
-      if (masked) {
-        even = _mm512_maskz_mov_ps(visible<N>(state, n, key + m), even);
-        odd = _mm512_maskz_mov_ps(visible<N>(state, n, key + m + 1), odd);
-      }
-      const __m512i pair = pair_up(even, odd);
-      // The rounded weights are summed: they then add up to one, and a lone key's value comes out
-      // exactly.
-      state.total[n] = _mm512_dpbf16_ps(state.total[n], (__m512bh)pair, ones);
-      _mm512_store_si512(weights + (m / 2 * N + n) * kLanes, pair);
-    }
-  }
-  return true;
 }
 
-/// Weights of keys [begin, end); returns where it stopped: `end`, or a tile whose scores need a
-/// higher reference.
+/// Raises the references to `highest` where it exceeds one by more than kHeadroom, and rescales
+/// what was summed so far.
 template <int N>
-std::int64_t weigh(const Pair* queries, const Pair* keys, std::int64_t pairs, std::int64_t begin,
-                   std::int64_t end, State<N>& given, Pair* weights) {
-  State<N> state = given;
-  std::int64_t key = begin;
-  for (; key < end; key += kKeyTile) {
-    const Pair* tile = keys + key * pairs;
-    const bool done = key + kKeyTile <= state.all_visible
-                          ? weigh_tile<N, false>(queries, tile, pairs, key, state, weights)
-                          : weigh_tile<N, true>(queries, tile, pairs, key, state, weights);
-    if (!done) break;
-    weights += kKeyTile / 2 * N * kLanes;
-  }
-  given = state;
-  return key;
-}
-
-/// Raises the references to the highest scores of the tile at `key` and rescales what was summed so
-/// far.
-template <int N>
-void raise_references(const Pair* queries, const Pair* keys, const AttentionProblem& p,
-                      std::int64_t key, State<N>& state, float* sums) {
-  __m512 scores[kKeyTile][N];
-  tile_scores<N>(queries, keys + key * pairs_of(p), pairs_of(p), scores);
+inline void raise_references(const __m512 (&highest)[N], std::int64_t width, State<N>& state,
+                             float* sums) {
   for (int n = 0; n < N; ++n) {
-    __m512 raised = state.reference[n];
-    for (int m = 0; m < kKeyTile; ++m) {
-      const __mmask16 seen = visible<N>(state, n, key + m);
-      raised = _mm512_mask_max_ps(raised, seen, raised, _mm512_mul_ps(scores[m][n], state.scale));
-    }
-    raised = _mm512_roundscale_ps(raised, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
-    const __m512 by = _mm512_sub_ps(state.reference[n], raised);
+    const __m512 score = _mm512_mul_ps(highest[n], state.scale);
+    const __mmask16 high = _mm512_cmp_ps_mask(_mm512_sub_ps(score, state.reference[n]),
+                                              _mm512_set1_ps(kHeadroom), _CMP_GT_OQ);
+    if (!high) [[likely]]
+      continue;
+    const __m512 raised = _mm512_mask_roundscale_ps(state.reference[n], high, score,
+                                                    _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+    const __m512 by = _mm512_mask_sub_ps(_mm512_setzero_ps(), high, state.reference[n], raised);
     state.reference[n] = raised;
     state.total[n] = _mm512_scalef_ps(state.total[n], by);
-    for (std::int64_t column = 0; column < padded_width(p); ++column) {
+    for (std::int64_t column = 0; column < width; ++column) {
       float* at = sums + (column * N + n) * kLanes;
       _mm512_store_ps(at, _mm512_scalef_ps(_mm512_load_ps(at), by));
     }
   }
+}
+
+/// Scores [key][query] of `pairs` pairs of keys become weights [pair of keys][query], in place: a
+/// pair of bf16 takes half the room of its scores and lies no later than they.
+template <int N>
+inline void weigh(std::int64_t pairs, State<N>& state, float* scores) {
+  const __m512i interleave =
+      _mm512_set_epi32(0x001f000f, 0x001e000e, 0x001d000d, 0x001c000c, 0x001b000b, 0x001a000a,
+                       0x00190009, 0x00180008, 0x00170007, 0x00160006, 0x00150005, 0x00140004,
+                       0x00130003, 0x00120002, 0x00110001, 0x00100000);
+  const __m512bh ones = (__m512bh)_mm512_set1_epi32(0x3f803f80);
+  const Exp2ForBf16 exp2 = Exp2ForBf16::make();
+  float* weights = scores;
+  for (std::int64_t pair = 0; pair < pairs; ++pair) {
+    __m512 t[2 * N];  // of the even key, then of the odd one
+#pragma GCC unroll 6
+    for (int i = 0; i < 2 * N; ++i) {
+      t[i] =
+          _mm512_fmsub_ps(_mm512_load_ps(scores + i * kLanes), state.scale, state.reference[i % N]);
+    }
+    exp2(t);
+#pragma GCC unroll 3
+    for (int n = 0; n < N; ++n) {
+      const __m512i weight =
+          _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(t[N + n], t[n]));
+      // The rounded weights are summed: they then add up to one, and a lone key's value comes out
+      // exactly.
+      state.total[n] = _mm512_dpbf16_ps(state.total[n], (__m512bh)weight, ones);
+      _mm512_store_si512(weights + n * kLanes, weight);
+    }
+    scores += 2 * N * kLanes;
+    weights += N * kLanes;
+  }
+}
+
+/// Weights of keys [begin, end) of a block, into `scratch.weights`.
+template <int N>
+inline void weigh_block(const AttentionProblem& p, const Pair* keys, std::int64_t begin,
+                        std::int64_t end, State<N>& state, const Scratch& scratch) {
+  const std::int64_t pairs = pairs_of(p);
+  float* scores = reinterpret_cast<float*>(scratch.weights);
+  __m512 highest[N];
+  for (int n = 0; n < N; ++n) {
+    highest[n] = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  }
+  for (std::int64_t key = begin; key < end; key += kKeyTile) {
+    float* to = scores + (key - begin) * N * kLanes;
+    if (key + kKeyTile <= state.all_visible) {
+      tile_scores<N, false>(scratch.queries, keys + key * pairs, pairs, key, state, highest, to);
+    } else {
+      tile_scores<N, true>(scratch.queries, keys + key * pairs, pairs, key, state, highest, to);
+    }
+  }
+  raise_references<N>(highest, padded_width(p), state, scratch.sums);
+  weigh<N>((end - begin) / 2, state, scores);
 }
 
 /// sums += weights · values over `pairs` pairs of keys; `values` points at the first pair of the
@@ -368,16 +391,19 @@ void add_values(const Pair* weights, const Pair* values, std::int64_t pairs, std
   }
 }
 
+/// A negative scale goes into the queries' signs, so that the highest product is the highest score.
 template <int N>
 void pack_queries(const AttentionProblem& p, const Bf16* q, std::int64_t rows, Pair* queries) {
   const std::int64_t pairs = pairs_of(p);
+  const __m512i sign = _mm512_set1_epi32(p.scale < 0 ? static_cast<int>(0x80008000u) : 0);
   for (int n = 0; n < N; ++n) {
     for (std::int64_t first = 0; first < pairs; first += 16) {
       __m512i columns[16];
       load_transposed(q + n * kLanes * p.row_stride, p.row_stride, rows - n * kLanes, p.width,
                       first, columns);
       for (std::int64_t i = 0; i < std::min<std::int64_t>(16, pairs - first); ++i) {
-        _mm512_store_si512(queries + ((first + i) * N + n) * kLanes, columns[i]);
+        _mm512_store_si512(queries + ((first + i) * N + n) * kLanes,
+                           _mm512_xor_si512(columns[i], sign));
       }
     }
   }
@@ -410,11 +436,10 @@ void store_results(const AttentionProblem& p, const State<N>& state, const float
 template <int N>
 void attend_vectors(const AttentionProblem& p, const Bf16* q, const Packed& packed,
                     std::int64_t first, std::int64_t rows, const Scratch& scratch, Bf16* y) {
-  const std::int64_t pairs = pairs_of(p);
   const std::int64_t seen = p.causal ? std::min(p.keys, first + rows) : p.keys;
   State<N> state;
   state.all_visible = p.causal ? std::min(p.keys, first + 1) : p.keys;
-  state.scale = _mm512_set1_ps(p.scale * 0x1.715476p+0f);  // log2(e)
+  state.scale = _mm512_set1_ps(std::abs(p.scale) * 0x1.715476p+0f);  // log2(e)
   const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
   const __m512i last_key = _mm512_set1_epi32(static_cast<int>(p.keys - 1));
   for (int n = 0; n < N; ++n) {
@@ -427,21 +452,11 @@ void attend_vectors(const AttentionProblem& p, const Bf16* q, const Packed& pack
   std::fill_n(scratch.sums, round_up(p.width, kLanes) * N * kLanes, 0.0f);
   pack_queries<N>(p, q, rows, scratch.queries);
 
-  for (std::int64_t key = 0; key < seen;) {
-    const std::int64_t end =
-        std::min(key / kKeyBlock * kKeyBlock + kKeyBlock, round_up(seen, kKeyTile));
-    const std::int64_t stopped =
-        weigh<N>(scratch.queries, packed.keys, pairs, key, end, state, scratch.weights);
-    const std::int64_t in_block = key % kKeyBlock;
-    const Pair* values =
-        packed.values + (key - in_block) / 2 * padded_width(p) + in_block / 2 * kColumnTile;
-    if (stopped > key) {
-      add_values<N>(scratch.weights, values, (stopped - key) / 2, padded_width(p), scratch.sums);
-    }
-    if (stopped < end) {
-      raise_references<N>(scratch.queries, packed.keys, p, stopped, state, scratch.sums);
-    }
-    key = stopped;
+  for (std::int64_t key = 0; key < seen; key += kKeyBlock) {
+    const std::int64_t end = std::min(key + kKeyBlock, round_up(seen, kKeyTile));
+    weigh_block<N>(p, packed.keys, key, end, state, scratch);
+    add_values<N>(scratch.weights, packed.values + key / 2 * padded_width(p), (end - key) / 2,
+                  padded_width(p), scratch.sums);
   }
   store_results<N>(p, state, scratch.sums, rows, y);
 }
@@ -467,11 +482,7 @@ constexpr AttentionKernel kKernel{.query_block = kQueryBlock,
 }  // namespace
 }  // namespace velatura::backend::cpu::kernels
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "backend/cpu/kernels/avx512_bf16_end.h"
 
 namespace velatura::backend::cpu::kernels {
 

@@ -4,6 +4,7 @@
 // has is chosen at run time. Vectors of a size known at run time only (SVE, RVV) cannot lie in
 // arrays and are left to the targets of fixed size.
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -141,17 +142,21 @@ struct State {
   V total[N];
   V last_visible[N];         ///< index of the last key a query sees, exact below 2^24 keys
   std::int64_t all_visible;  ///< keys below this are seen by all queries
-  V scale;                   ///< scale · log2(e)
+  V scale;                   ///< |scale| · log2(e)
 };
 
-template <int N>
+/// q·k of the keys of one tile from `key` on, −∞ where a query must not see a key (`masked` says
+/// that there are such).
+template <int N, bool masked>
 HWY_INLINE void tile_scores(const float* queries, const float* keys, std::int64_t width,
-                            V (&scores)[kTile][N]) {
+                            std::int64_t key, const State<N>& state, V (&highest)[N],
+                            float* scores) {
   const D d;
+  V sum[kTile][N];
   HWY_UNROLL(8)
   for (int m = 0; m < kTile; ++m) {
     HWY_UNROLL(3)
-    for (int n = 0; n < N; ++n) scores[m][n] = hn::Zero(d);
+    for (int n = 0; n < N; ++n) sum[m][n] = hn::Zero(d);
   }
   for (std::int64_t c = 0; c < width; ++c) {
     V query[N];
@@ -159,101 +164,79 @@ HWY_INLINE void tile_scores(const float* queries, const float* keys, std::int64_
     for (int n = 0; n < N; ++n) query[n] = hn::Load(d, queries + n * kLanes);
     HWY_UNROLL(8)
     for (int m = 0; m < kTile; ++m) {
-      const V key = hn::Set(d, keys[m]);
+      const V element = hn::Set(d, keys[m]);
       HWY_UNROLL(3)
-      for (int n = 0; n < N; ++n) scores[m][n] = hn::MulAdd(query[n], key, scores[m][n]);
+      for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(query[n], element, sum[m][n]);
     }
     queries += N * kLanes;
     keys += kTile;
   }
-}
-
-template <int N>
-HWY_INLINE hn::Mask<D> visible(const State<N>& state, int n, std::int64_t key) {
-  return hn::Ge(state.last_visible[n], hn::Set(D(), static_cast<float>(key)));
-}
-
-/// Scores and weights of one tile of keys from `key` on. False, with nothing changed, when a score
-/// exceeds its reference by more than kHeadroom.
-template <int N, bool masked>
-HWY_INLINE bool weigh_tile(const float* queries, const float* keys, std::int64_t width,
-                           std::int64_t key, State<N>& state, float* weights) {
-  const D d;
-  V t[kTile][N];
-  tile_scores<N>(queries, keys, width, t);
-  V highest = hn::Set(d, -std::numeric_limits<float>::infinity());
   HWY_UNROLL(8)
   for (int m = 0; m < kTile; ++m) {
     HWY_UNROLL(3)
     for (int n = 0; n < N; ++n) {
-      t[m][n] = hn::MulSub(t[m][n], state.scale, state.reference[n]);
       if (masked) {
-        t[m][n] = hn::IfThenElse(visible<N>(state, n, key + m), t[m][n],
-                                 hn::Set(d, -std::numeric_limits<float>::infinity()));
+        sum[m][n] =
+            hn::IfThenElse(hn::Ge(state.last_visible[n], hn::Set(d, static_cast<float>(key + m))),
+                           sum[m][n], hn::Set(d, -std::numeric_limits<float>::infinity()));
       }
-      highest = hn::Max(highest, t[m][n]);
+      highest[n] = hn::Max(highest[n], sum[m][n]);
+      hn::Store(sum[m][n], d, scores + (m * N + n) * kLanes);
     }
   }
-  if (!hn::AllFalse(d, hn::Gt(highest, hn::Set(d, kHeadroom)))) return false;
-  HWY_UNROLL(8)
-  for (int m = 0; m < kTile; ++m) {
-    HWY_UNROLL(3)
-    for (int n = 0; n < N; ++n) {
-      V weight = exp2_clamped(t[m][n]);
-      if (masked) weight = hn::IfThenElseZero(visible<N>(state, n, key + m), weight);
-      state.total[n] = hn::Add(state.total[n], weight);
-      hn::Store(weight, d, weights + (m * N + n) * kLanes);
-    }
-  }
-  return true;
 }
 
-/// Weights of keys [begin, end); returns where it stopped: `end`, or a tile whose scores need a
-/// higher reference.
+/// Raises the references to `highest` where it exceeds one by more than kHeadroom, and rescales
+/// what was summed so far.
 template <int N>
-std::int64_t weigh(const float* queries, const float* keys, std::int64_t width, std::int64_t begin,
-                   std::int64_t end, State<N>& given, float* weights) {
-  State<N> state = given;
-  std::int64_t key = begin;
-  for (; key < end; key += kTile) {
-    const float* tile = keys + key * width;
-    const bool done = key + kTile <= state.all_visible
-                          ? weigh_tile<N, false>(queries, tile, width, key, state, weights)
-                          : weigh_tile<N, true>(queries, tile, width, key, state, weights);
-    if (!done) break;
-    weights += kTile * N * kLanes;
-  }
-  given = state;
-  return key;
-}
-
-/// 2^by for integers by <= 0, zero below −126.
-HWY_INLINE V exact_power(V by) {
+HWY_INLINE void raise_references(const V (&highest)[N], std::int64_t width, State<N>& state,
+                                 float* sums) {
   const D d;
-  return hn::IfThenElseZero(hn::Ge(by, hn::Set(d, -126.0f)), exp2_clamped(by));
-}
-
-/// Raises the references to the highest scores of the tile at `key` and rescales what was summed so
-/// far.
-template <int N>
-void raise_references(const float* queries, const float* keys, const AttentionProblem& p,
-                      std::int64_t key, State<N>& state, float* sums) {
-  const D d;
-  V scores[kTile][N];
-  tile_scores<N>(queries, keys + key * p.width, p.width, scores);
   for (int n = 0; n < N; ++n) {
-    V raised = state.reference[n];
-    for (int m = 0; m < kTile; ++m) {
-      raised = hn::IfThenElse(visible<N>(state, n, key + m),
-                              hn::Max(raised, hn::Mul(scores[m][n], state.scale)), raised);
-    }
-    raised = hn::Ceil(raised);
-    const V factor = exact_power(hn::Sub(state.reference[n], raised));
+    const V score = hn::Mul(highest[n], state.scale);
+    const auto high = hn::Gt(hn::Sub(score, state.reference[n]), hn::Set(d, kHeadroom));
+    if (hn::AllFalse(d, high)) continue;
+    const V raised = hn::IfThenElse(high, hn::Ceil(score), state.reference[n]);
+    // An exact power of two, or zero where the old sums are beyond notice (and before the first
+    // keys).
+    const V by = hn::IfThenElseZero(high, hn::Sub(state.reference[n], raised));
+    const V factor = hn::IfThenElseZero(hn::Ge(by, hn::Set(d, -126.0f)), exp2_clamped(by));
     state.reference[n] = raised;
     state.total[n] = hn::Mul(state.total[n], factor);
-    for (std::int64_t column = 0; column < padded_width(p); ++column) {
+    for (std::int64_t column = 0; column < width; ++column) {
       float* at = sums + (column * N + n) * kLanes;
       hn::Store(hn::Mul(hn::Load(d, at), factor), d, at);
+    }
+  }
+}
+
+/// Weights of keys [begin, end) of a block, into `scratch.weights`.
+template <int N>
+HWY_INLINE void weigh_block(const AttentionProblem& p, const float* keys, std::int64_t begin,
+                            std::int64_t end, State<N>& state, const Scratch& scratch) {
+  const D d;
+  V highest[N];
+  for (int n = 0; n < N; ++n) {
+    highest[n] = hn::Set(d, -std::numeric_limits<float>::infinity());
+  }
+  for (std::int64_t key = begin; key < end; key += kTile) {
+    const float* tile = keys + key * p.width;
+    float* to = scratch.weights + (key - begin) * N * kLanes;
+    if (key + kTile <= state.all_visible) {
+      tile_scores<N, false>(scratch.queries, tile, p.width, key, state, highest, to);
+    } else {
+      tile_scores<N, true>(scratch.queries, tile, p.width, key, state, highest, to);
+    }
+  }
+  raise_references<N>(highest, padded_width(p), state, scratch.sums);
+  float* at = scratch.weights;
+  for (std::int64_t key = begin; key < end; ++key) {
+    HWY_UNROLL(3)
+    for (int n = 0; n < N; ++n) {
+      const V weight = exp2_clamped(hn::MulSub(hn::Load(d, at), state.scale, state.reference[n]));
+      state.total[n] = hn::Add(state.total[n], weight);
+      hn::Store(weight, d, at);
+      at += kLanes;
     }
   }
 }
@@ -304,7 +287,7 @@ void attend_vectors(const AttentionProblem& p, const T* q, const Packed& packed,
   const std::int64_t lanes = N * kLanes;
   State<N> state;
   state.all_visible = p.causal ? std::min(p.keys, first + 1) : p.keys;
-  state.scale = hn::Set(d, p.scale * 0x1.715476p+0f);  // log2(e)
+  state.scale = hn::Set(d, std::abs(p.scale) * 0x1.715476p+0f);  // log2(e)
   const V last_key = hn::Set(d, static_cast<float>(p.keys - 1));
   for (int n = 0; n < N; ++n) {
     const V query = hn::Iota(d, static_cast<float>(first + n * kLanes));
@@ -314,26 +297,20 @@ void attend_vectors(const AttentionProblem& p, const T* q, const Packed& packed,
   }
   std::fill_n(scratch.sums, padded_width(p) * lanes, 0.0f);
   std::fill_n(scratch.queries, p.width * lanes, 0.0f);
+  // A negative scale goes into the queries, so that the highest product is the highest score.
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t c = 0; c < p.width; ++c) {
-      scratch.queries[c * lanes + row] = widen(q[row * p.row_stride + c]);
+      const float value = widen(q[row * p.row_stride + c]);
+      scratch.queries[c * lanes + row] = p.scale < 0 ? -value : value;
     }
   }
 
-  for (std::int64_t key = 0; key < seen;) {
-    const std::int64_t end = std::min(key / kKeyBlock * kKeyBlock + kKeyBlock,
-                                      round_up(seen, static_cast<std::int64_t>(kTile)));
-    const std::int64_t stopped =
-        weigh<N>(scratch.queries, packed.keys, p.width, key, end, state, scratch.weights);
-    const std::int64_t in_block = key % kKeyBlock;
-    const float* values = packed.values + (key - in_block) * padded_width(p) + in_block * kTile;
-    if (stopped > key) {
-      add_values<N>(scratch.weights, values, stopped - key, padded_width(p), scratch.sums);
-    }
-    if (stopped < end) {
-      raise_references<N>(scratch.queries, packed.keys, p, stopped, state, scratch.sums);
-    }
-    key = stopped;
+  for (std::int64_t key = 0; key < seen; key += kKeyBlock) {
+    const std::int64_t end =
+        std::min(key + kKeyBlock, round_up(seen, static_cast<std::int64_t>(kTile)));
+    weigh_block<N>(p, packed.keys, key, end, state, scratch);
+    add_values<N>(scratch.weights, packed.values + key * padded_width(p), end - key,
+                  padded_width(p), scratch.sums);
   }
 
   float inverse[kQueryBlock];
