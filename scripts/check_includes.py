@@ -31,7 +31,7 @@ VENDORS = {
     r"oneapi/dnnl|dnnl\.": ["backend/cpu"],
     r"hwy/": ["backend/cpu", "backend/cpu/kernels"],
     r"immintrin\.h": ["backend/cpu", "backend/cpu/kernels"],
-    r"png\.h|jpeglib\.h|webp/": ["image"],
+    r"png\.h|jpeglib\.h|webp/": ["image", "tests"],
     r"CLI/": ["apps"],
     r"pcre2\.h|utf8proc\.h": ["tokenizers"],
     r"sys/mman\.h|unistd\.h|fcntl\.h|sys/": ["base", "apps", "tests"],
