@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "nn/module_tree.h"
+#include "ops/low_rank.h"
 
 namespace velatura::nn {
 
@@ -18,6 +20,9 @@ class LayerDelta {
   /// y += Δ(x), in place, before the layer's activation. `x` and `y` are the layer's input and
   /// output.
   virtual void add_to(Run& run, const Tensor& x, Tensor& y) const = 0;
+  /// Where all that add_to does to a linear layer is low_rank_update with these: a layer whose only
+  /// delta this is may compute both at once.
+  virtual std::optional<ops::LowRank> low_rank() const { return std::nullopt; }
 };
 
 /// All that changes at one layer. Fused adapters give `weight` and `bias`, which stand in for the

@@ -17,6 +17,13 @@ Linear::Linear(const Scope& scope, std::string_view name, std::int64_t in_featur
 }
 
 Tensor Linear::forward(Run& run, const Tensor& x, const ops::Epilogue& epilogue) const {
+  const LayerPatch* patch = run.patch(id_);
+  if (patch != nullptr && patch->deltas.size() == 1) {
+    if (const auto low_rank = patch->deltas.front()->low_rank()) {
+      return ops::linear_low_rank(run.ops, x, patch->weight ? *patch->weight : *weight_,
+                                  patch->bias.defined() ? patch->bias : bias_, *low_rank, epilogue);
+    }
+  }
   return patched_product(
       run, id_, x, *weight_, bias_, epilogue,
       [&](const ops::Weight& weight, const Tensor& bias, const ops::Epilogue& end) {

@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include "ops/check.h"
+#include "ops/elementwise.h"
 #include "ops/low_rank.h"
 
 namespace velatura::ops {
@@ -59,6 +60,31 @@ void low_rank_conv_update(Context& context, const Tensor& x, const Weight& down,
                with_last(conv2d_shape(x.shape(), down.shape(), geometry), y.size(-1)));
   if (y.count() == 0 || scales.count() == 0) return;
   context.table().low_rank_update(x, down, scales, up, &geometry, y, context);
+}
+
+Tensor linear_low_rank(Context& context, const Tensor& x, const Weight& weight, const Tensor& bias,
+                       const LowRank& low_rank, const Epilogue& epilogue) {
+  expect_compute_type("linear_low_rank", x);
+  if (weight.shape().rank() != 2 || x.rank() < 1 || x.size(-1) != weight.shape()[1]) {
+    fail(ErrorKind::mismatch, "linear_low_rank: input {} does not fit weight {}",
+         x.shape().to_string(), weight.shape().to_string());
+  }
+  const std::int64_t out = weight.shape()[0];
+  expect_f32_vector("linear_low_rank", "bias", bias, out);
+  Tensor y = context.allocate(with_last(x.shape(), out), x.dtype());
+  expect_like("linear_low_rank", "residual", epilogue.residual, y.shape(), y.dtype());
+  check_pair(low_rank.down, 2, low_rank.scales, low_rank.up, x, y);
+  if (y.count() == 0 || context.table().linear_low_rank(x, weight, bias, low_rank, epilogue, y)) {
+    return y;
+  }
+  // An activation has to wait for the sum, and so has a residual behind it.
+  const bool sum_only = epilogue.activation == Activation::none;
+  context.table().linear(x, weight, bias, {.residual = sum_only ? epilogue.residual : nullptr}, y);
+  context.table().low_rank_update(x, low_rank.down, low_rank.scales, low_rank.up, nullptr, y,
+                                  context);
+  if (sum_only) return y;
+  y = activation(context, y, epilogue.activation);
+  return epilogue.residual == nullptr ? y : add(context, y, *epilogue.residual);
 }
 
 }  // namespace velatura::ops

@@ -1,6 +1,7 @@
-// What a backend implements: one function an op. The contracts stand in the op's own header (linear.h, conv2d.h …);
-// callers use the free functions there, which check shapes and types once and then come here. A backend only
-// computes. An op or type a backend lacks is an `unsupported` error that names op, type and backend.
+// What a backend implements: one function an op. The contracts stand in the op's own header
+// (linear.h, conv2d.h …); callers use the free functions there, which check shapes and types once
+// and then come here. A backend only computes. An op or type a backend lacks is an `unsupported`
+// error that names op, type and backend.
 #pragma once
 
 #include <string_view>
@@ -15,20 +16,32 @@
 
 namespace velatura::ops {
 
-/// Thread-safe: several jobs may call one table at once. Outputs are allocated by the free functions.
+/// Thread-safe: several jobs may call one table at once. Outputs are allocated by the free
+/// functions.
 class OpTable {
  public:
   virtual ~OpTable() = default;
   virtual std::string_view name() const = 0;
 
-  virtual void linear(const Tensor& x, const Weight& weight, const Tensor& bias, const Epilogue& epilogue, Tensor& y) = 0;
-  virtual void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias, const ConvGeometry& geometry,
+  virtual void linear(const Tensor& x, const Weight& weight, const Tensor& bias,
                       const Epilogue& epilogue, Tensor& y) = 0;
-  virtual void low_rank_update(const Tensor& x, const Weight& down, const Tensor& scales, const Weight& up,
-                               const ConvGeometry* geometry, Tensor& y, class Context& context) = 0;
+  virtual void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias,
+                      const ConvGeometry& geometry, const Epilogue& epilogue, Tensor& y) = 0;
+  virtual void low_rank_update(const Tensor& x, const Weight& down, const Tensor& scales,
+                               const Weight& up, const ConvGeometry* geometry, Tensor& y,
+                               class Context& context) = 0;
+  /// False, with nothing done, where a backend has no faster way than linear and low_rank_update in
+  /// turn.
+  virtual bool linear_low_rank(const Tensor& /*x*/, const Weight& /*weight*/,
+                               const Tensor& /*bias*/, const struct LowRank& /*low_rank*/,
+                               const Epilogue& /*epilogue*/, Tensor& /*y*/) {
+    return false;
+  }
   virtual void group_norm(const Tensor& x, const GroupNormArgs& args, Tensor& y) = 0;
-  virtual void layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float epsilon, Tensor& y) = 0;
-  virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionArgs& args, Tensor& y) = 0;
+  virtual void layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float epsilon,
+                          Tensor& y) = 0;
+  virtual void attention(const Tensor& q, const Tensor& k, const Tensor& v,
+                         const AttentionArgs& args, Tensor& y) = 0;
   virtual void activation(const Tensor& x, Activation kind, Tensor& y) = 0;
   virtual void geglu(const Tensor& x, Tensor& y) = 0;
   virtual void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y) = 0;

@@ -31,6 +31,11 @@ class CpuTable final : public ops::OpTable {
     const ThreadScope scope(threads_);
     cpu::low_rank_update(x, down, scales, up, geometry, y, context);
   }
+  bool linear_low_rank(const Tensor& x, const Weight& weight, const Tensor& bias,
+                       const ops::LowRank& low_rank, const Epilogue& epilogue, Tensor& y) override {
+    const ThreadScope scope(threads_);
+    return cpu::linear_low_rank(x, weight, bias, low_rank, epilogue, y);
+  }
   void group_norm(const Tensor& x, const ops::GroupNormArgs& args, Tensor& y) override {
     const ThreadScope scope(threads_);
     cpu::group_norm(x, args, y);

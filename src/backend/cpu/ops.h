@@ -4,6 +4,7 @@
 
 #include "ops/conv2d.h"
 #include "ops/linear.h"
+#include "ops/low_rank.h"
 #include "ops/norm.h"
 
 namespace velatura::ops {
@@ -19,6 +20,9 @@ using ops::Weight;
 
 void linear(const Tensor& x, const Weight& weight, const Tensor& bias, const Epilogue& epilogue,
             Tensor& y);
+/// False where the shapes or the type have no faster way than the two ops one after the other.
+bool linear_low_rank(const Tensor& x, const Weight& weight, const Tensor& bias,
+                     const ops::LowRank& low_rank, const Epilogue& epilogue, Tensor& y);
 void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias, const ConvGeometry& geometry,
             const Epilogue& epilogue, Tensor& y);
 /// `geometry` null: a linear layer's update.

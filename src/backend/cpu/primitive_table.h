@@ -20,6 +20,10 @@ enum class ProductPrimitive {
 };
 ProductPrimitive primitive_of(const CpuFeatures& cpu, const ProductSpec& spec);
 
+/// True where live adapters of `rank` are merged into a transient copy of the weight instead of
+/// being computed beside it.
+bool merges_low_rank(const ProductSpec& spec, std::int64_t rank, std::int64_t rows_of_picture);
+
 /// Tiles of one block of a Winograd convolution.
 std::int64_t winograd_block(const ConvolutionSpec& spec);
 

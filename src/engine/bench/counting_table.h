@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/context.h"
+#include "ops/low_rank.h"
 #include "ops/op_table.h"
 
 namespace velatura::engine::bench {
@@ -32,6 +33,16 @@ class CountingTable : public ops::OpTable {
     const double rows = static_cast<double>(y.count() / y.size(-1));
     flops_ += 2.0 * rows * static_cast<double>(down.shape().count() + up.shape().count());
     inner_.low_rank_update(x, down, scales, up, geometry, y, context);
+  }
+  bool linear_low_rank(const Tensor& x, const ops::Weight& weight, const Tensor& bias,
+                       const ops::LowRank& low_rank, const ops::Epilogue& epilogue,
+                       Tensor& y) override {
+    if (!inner_.linear_low_rank(x, weight, bias, low_rank, epilogue, y)) return false;
+    const double rows = static_cast<double>(y.count() / y.size(-1));
+    flops_ += 2.0 * rows *
+              static_cast<double>(weight.shape().count() + low_rank.down.shape().count() +
+                                  low_rank.up.shape().count());
+    return true;
   }
   void attention(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionArgs& args,
                  Tensor& y) override {

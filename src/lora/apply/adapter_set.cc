@@ -95,6 +95,11 @@ class AdapterSet::LiveDelta : public nn::LayerDelta {
     }
   }
 
+  std::optional<ops::LowRank> low_rank() const override {
+    if (is_convolution_) return std::nullopt;
+    return ops::LowRank{.down = stack_.down(), .scales = scales_, .up = stack_.up()};
+  }
+
  private:
   const LayerStack& stack_;  // of the component's state, which lives as long
   ops::ConvGeometry geometry_;

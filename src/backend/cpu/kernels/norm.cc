@@ -184,6 +184,8 @@ void affine_bf16(const std::uint16_t* x, const float* scale, const float* shift,
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/kernels/pointwise_bf16.h"
 #include "base/half.h"
 
 namespace velatura::backend::cpu {
@@ -314,6 +316,9 @@ void group_norm(const Tensor& x, const ops::GroupNormArgs& args, Tensor& y) {
       HWY_DYNAMIC_DISPATCH(affine_f32)
       (x.data<float>() + offset, a, b, silu, end - begin, channels,
        y.mutable_data<float>() + offset);
+    } else if (cpu_features().avx512_bf16) {
+      kernels::affine_rows_bf16(x.data<std::uint16_t>() + offset, a, b, silu, end - begin, channels,
+                                y.mutable_data<std::uint16_t>() + offset);
     } else {
       HWY_DYNAMIC_DISPATCH(affine_bf16)
       (x.data<std::uint16_t>() + offset, a, b, silu, end - begin, channels,

@@ -190,6 +190,9 @@ void convert_part(const std::byte* from, DType from_type, std::byte* to, DType t
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/kernels/pointwise_bf16.h"
+
 namespace velatura::backend::cpu {
 
 HWY_EXPORT(activate_f32);
@@ -216,6 +219,10 @@ void geglu(const Tensor& x, Tensor& y) {
   const std::int64_t width = y.size(-1);
   parallel_for(
       y.count() / width, kElementwiseGrain / width + 1, [&](std::int64_t begin, std::int64_t end) {
+        if (x.dtype() == DType::bf16 && cpu_features().avx512_bf16) {
+          return kernels::gate_rows_bf16(x.data<std::uint16_t>() + 2 * begin * width, end - begin,
+                                         width, y.mutable_data<std::uint16_t>() + begin * width);
+        }
         for (std::int64_t row = begin; row < end; ++row) {
           if (x.dtype() == DType::f32) {
             HWY_DYNAMIC_DISPATCH(gate_f32)

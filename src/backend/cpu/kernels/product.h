@@ -47,4 +47,23 @@ void product_pack_panel(const std::uint16_t* rows, std::int64_t in, std::int64_t
 void product_part(const ProductProblem& problem, std::int64_t row_begin, std::int64_t row_end,
                   std::int64_t panel_begin, std::int64_t panel_end);
 
+/// A weight with live adapters merged into it for one product: W + up · diag(scales) · down, [out,
+/// in].
+struct MergeProblem {
+  std::int64_t in = 0, out = 0, rank = 0;  ///< in and rank even
+  const std::uint16_t* weight = nullptr;   ///< packed panels of W
+  const std::uint16_t* down = nullptr;     ///< bf16 [in, rank]: the transpose
+  const std::uint16_t* up = nullptr;       ///< packed panels of up [out, rank]
+  const float* scales = nullptr;           ///< [rank]
+  std::uint16_t* merged = nullptr;         ///< packed panels
+};
+
+/// Merges panels [panel_begin, panel_end). Sums are f32; the result is rounded to bf16 up or down
+/// with the probability of its distance, by a fixed pattern of the position (stochastic rounding).
+/// W lies on bf16's grid, so rounding to nearest would drop every change below half a unit and
+/// weaken small strengths; this keeps their mean, and leaves W as it is where nothing changes.
+/// `scratch` holds one panel of up.
+void product_merge(const MergeProblem& problem, std::int64_t panel_begin, std::int64_t panel_end,
+                   std::uint16_t* scratch);
+
 }  // namespace velatura::backend::cpu::kernels

@@ -101,7 +101,75 @@ void compute_rows(const ProductProblem& p, std::int64_t row, std::int64_t end, s
   }
 }
 
+/// One panel of up with each rank's column times its scale.
+void scale_panel(const Bf16* up, const float* scales, std::int64_t rank, Bf16* scaled) {
+  const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  for (std::int64_t r = 0; r < rank; r += 2, up += kPairElements, scaled += kPairElements) {
+    const __m512 first = _mm512_set1_ps(scales[r]), second = _mm512_set1_ps(scales[r + 1]);
+    for (std::int64_t i = 0; i < kPairElements; i += 2 * kVectorLanes) {
+      const __m512i pairs = _mm512_loadu_si512(up + i);
+      const __m512 low = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+      const __m512 high = _mm512_castsi512_ps(_mm512_and_si512(pairs, upper));
+      const __m512i low_bits = _mm512_cvtepu16_epi32(narrow(_mm512_mul_ps(low, first)));
+      const __m512i high_bits = _mm512_cvtepu16_epi32(narrow(_mm512_mul_ps(high, second)));
+      _mm512_storeu_si512(scaled + i, _mm512_or_si512(low_bits, _mm512_slli_epi32(high_bits, 16)));
+    }
+  }
+}
+
+/// 32 bits without visible pattern from a position (the first rounds of MurmurHash3's finaliser).
+inline __m512i scatter(__m512i position) {
+  __m512i h = _mm512_mullo_epi32(position, _mm512_set1_epi32(static_cast<int>(0x9e3779b1u)));
+  h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 15));
+  h = _mm512_mullo_epi32(h, _mm512_set1_epi32(static_cast<int>(0x85ebca77u)));
+  return _mm512_xor_si512(h, _mm512_srli_epi32(h, 13));
+}
+
+/// ROWS neighbouring inputs (even) × 64 outputs of one panel.
+template <int ROWS>
+inline void merge_tile(const MergeProblem& p, const Bf16* scaled_up, std::int64_t input,
+                       std::int64_t panel) {
+  __m512 sums[ROWS][kTileVectors];
+  clear(sums);
+  accumulate_tile(p.down + input * p.rank, p.rank, scaled_up, p.rank / 2, sums);
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  const std::int64_t begin = panel * product_panel_elements(p.in);
+#pragma GCC unroll 3
+  for (int pair = 0; pair < ROWS / 2; ++pair) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kTileVectors; ++v) {
+      const std::int64_t at = begin + (input / 2 + pair) * kPairElements + 2 * kVectorLanes * v;
+      const __m512i weights = _mm512_loadu_si512(p.weight + at);
+      const __m512 low =
+          _mm512_add_ps(_mm512_castsi512_ps(_mm512_slli_epi32(weights, 16)), sums[2 * pair][v]);
+      const __m512 high = _mm512_add_ps(_mm512_castsi512_ps(_mm512_and_si512(weights, upper)),
+                                        sums[2 * pair + 1][v]);
+      const __m512i noise =
+          scatter(_mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(at / 2)), lanes));
+      const __m512i low_bits =
+          _mm512_add_epi32(_mm512_castps_si512(low), _mm512_srli_epi32(noise, 16));
+      const __m512i high_bits =
+          _mm512_add_epi32(_mm512_castps_si512(high), _mm512_andnot_si512(upper, noise));
+      _mm512_storeu_si512(p.merged + at, _mm512_or_si512(_mm512_srli_epi32(low_bits, 16),
+                                                         _mm512_and_si512(high_bits, upper)));
+    }
+  }
+}
+
 }  // namespace
+
+void product_merge(const MergeProblem& problem, std::int64_t panel_begin, std::int64_t panel_end,
+                   std::uint16_t* scratch) {
+  for (std::int64_t panel = panel_begin; panel < panel_end; ++panel) {
+    scale_panel(problem.up + panel * product_panel_elements(problem.rank), problem.scales,
+                problem.rank, scratch);
+    std::int64_t input = 0;
+    for (; input + 6 <= problem.in; input += 6) merge_tile<6>(problem, scratch, input, panel);
+    if (problem.in - input == 4) merge_tile<4>(problem, scratch, input, panel);
+    if (problem.in - input == 2) merge_tile<2>(problem, scratch, input, panel);
+  }
+}
 
 void product_pack_panel(const std::uint16_t* rows, std::int64_t in, std::int64_t columns,
                         std::uint16_t* panel) {

@@ -71,24 +71,26 @@ inline __m512 reciprocal(__m512 x) {
   return _mm512_mul_ps(estimate, _mm512_fnmadd_ps(x, estimate, _mm512_set1_ps(2.0f)));
 }
 
-/// e^x for |x| up to 87 (clamped): 2^n · 2^f with the polynomial of vectors-inl.h.
-inline __m512 exponential(__m512 x) {
-  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(87.0f));
-  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)),
-                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-  __m512 p = _mm512_set1_ps(1.3981999507e-3f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1f));
-  p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(p, n);
+/// 2^t for |t| <= 126 (clamped): 2^floor(t) times a polynomial in the rest, relative error 8.4e-8
+/// (a weighted least squares fit of degree 6 on [0, 1], refined until the error was even).
+inline __m512 power_of_two(__m512 t) {
+  t = _mm512_min_ps(_mm512_max_ps(t, _mm512_set1_ps(-126.0f)), _mm512_set1_ps(126.0f));
+  constexpr int kMinusFloor = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+  const __m512 r = _mm512_reduce_ps(t, kMinusFloor);
+  __m512 p = _mm512_set1_ps(2.1702252e-04f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.2439688e-03f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.6788406e-03f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.5483341e-02f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.4022983e-01f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.9314700e-01f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(p, t);
 }
 
+constexpr float kLog2E = 1.44269504f;
+
 inline __m512 swish(__m512 x, float alpha) {
-  const __m512 e = exponential(_mm512_mul_ps(x, _mm512_set1_ps(-alpha)));
+  const __m512 e = power_of_two(_mm512_mul_ps(x, _mm512_set1_ps(-alpha * kLog2E)));
   return _mm512_mul_ps(x, reciprocal(_mm512_add_ps(e, _mm512_set1_ps(1.0f))));
 }
 
@@ -102,9 +104,10 @@ inline __m512 gelu(__m512 x) {
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
   p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-  const __m512 minus_square = _mm512_fnmadd_ps(z, z, _mm512_setzero_ps());
-  const __m512 half_tail = _mm512_mul_ps(
-      _mm512_mul_ps(_mm512_mul_ps(p, t), exponential(minus_square)), _mm512_set1_ps(0.5f));
+  const __m512 square = _mm512_mul_ps(z, z);
+  const __m512 half_tail =
+      _mm512_mul_ps(_mm512_mul_ps(_mm512_mul_ps(p, t), _mm512_set1_ps(0.5f)),
+                    power_of_two(_mm512_mul_ps(square, _mm512_set1_ps(-kLog2E))));
   const __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ);
   return _mm512_mul_ps(x, _mm512_mask_sub_ps(half_tail, positive, one, half_tail));
 }
