@@ -19,9 +19,9 @@ constexpr double kTolerance = 1e-5;  // as in schedulers_golden_test.cc
 const samplers::Sampler* sampler_of(const std::string& stem) {
   const samplers::Sampler* longest = nullptr;
   for (const samplers::Sampler& sampler : samplers::all()) {
-    std::string name =
-        std::regex_replace(std::string(sampler.name), std::regex("_a$"), "_ancestral");
-    name = std::regex_replace(name, std::regex("^dpm2"), "dpm_2");
+    std::string name(sampler.name);
+    if (name.ends_with("_a")) name += "ncestral";
+    if (name.starts_with("dpm2")) name.insert(3, "_");
     const bool named = (stem + "_").starts_with("sampler_" + name + "_");
     if (named && (longest == nullptr || sampler.name.size() > longest->name.size()))
       longest = &sampler;
