@@ -1,14 +1,26 @@
 // Whole pictures against diffusers: every sampler's latents after each step, the decoded picture,
 // image to image, batches, guidance variants. f32, on both backends.
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
 #include <map>
+#include <random>
+#include <set>
 
 #include "backend/cpu/cpu.h"
 #include "backend/reference/reference.h"
+#include "base/mapped_file.h"
+#include "lora/apply/adapter_set.h"
+#include "models/autoencoder_kl/names.h"
+#include "models/clip/names.h"
+#include "models/unet/names.h"
 #include "pipelines/conditioning.h"
 #include "pipelines/load_model.h"
 #include "pipelines/text_to_image.h"
 #include "tests/support/goldens.h"
+#include "weights/formats/writer.h"
 
 namespace velatura::pipelines {
 namespace {
@@ -108,7 +120,8 @@ class PipelineCase {
     } else if (stem.starts_with("pipeline_")) {
       const std::string name = golden_.meta.value("scheduler", stem.substr(9));
       const fs::path scheduler = folder.parent_path() / "schedulers" / (name + ".safetensors");
-      if (fs::exists(scheduler)) {
+      runnable_ = fs::exists(scheduler);
+      if (runnable_) {
         const GoldenCase config = GoldenCase::open(scheduler);
         named_ = named_by_class(config.meta);
         noise_ = diffusion::parse_noise_schedule_config(config.meta.at("config").dump(),
@@ -119,10 +132,32 @@ class PipelineCase {
       noise_.prediction = diffusion::Prediction::v;
   }
 
+  /// False where the root lacks the scheduler's configuration.
+  bool runnable() const { return runnable_; }
+  bool has_picture() const { return golden_.has("out.image"); }
+
   void run(ops::OpTable& table) {
+    std::vector<Tensor> trace;
+    const Tensor pictures = make(table, DType::f32, trace);
+    compare_latents(trace);
+    if (!has_picture()) return;
+    EXPECT_TRUE(testing::close(pictures, golden_.get("out.image"), kTolerance));
+  }
+
+  /// Against the f32 picture of the reference; the bar for bf16 end to end.
+  void run_bf16(ops::OpTable& table) {
+    constexpr double kLeastDecibels = 30;
+    std::vector<Tensor> trace;
+    const Tensor pictures = make(table, DType::bf16, trace);
+    EXPECT_GE(testing::psnr(pictures, golden_.get("out.image")), kLeastDecibels);
+  }
+
+  /// Pictures f32 [N, 3, H, W] in [0, 1]; absent where the case has none. `trace` takes the latents
+  /// after each call of the model.
+  Tensor make(ops::OpTable& table, DType compute, std::vector<Tensor>& trace) {
     const nlohmann::json& meta = golden_.meta;
     Workspace workspace;
-    ops::Context context(table, workspace, DType::f32);
+    ops::Context context(table, workspace, compute);
     DiffusionModel model = model_;
     model.noise = noise_;
     nn::Run text_run{.ops = context};
@@ -147,7 +182,6 @@ class PipelineCase {
                               .steps = meta.at("steps"),
                               .strength = value_or(meta, "strength", 1.0),
                               .noise = noise_});
-    std::vector<Tensor> trace;
     BatchHooks hooks;
     hooks.progress = [&](const diffusion::SamplingProgress& progress) {
       trace.push_back(
@@ -155,10 +189,7 @@ class PipelineCase {
     };
     const BatchContext batch{.model = model, .ops = context};
     const Tensor latents = sample_latents(batch, request, text, plan, hooks);
-    compare_latents(trace);
-    if (!golden_.has("out.image")) return;
-    const Tensor pictures = decode_pictures(batch, latents);
-    EXPECT_TRUE(testing::close(pictures, golden_.get("out.image"), kTolerance));
+    return has_picture() ? decode_pictures(batch, latents) : Tensor();
   }
 
  private:
@@ -189,25 +220,203 @@ class PipelineCase {
   const DiffusionModel& model_;
   diffusion::NoiseScheduleConfig noise_;
   Named named_;
+  bool runnable_ = true;
 };
+
+std::string read_file(const fs::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Whole-picture cases of a folder, in order of their names.
+std::vector<fs::path> picture_cases(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".safetensors") &&
+        (name.starts_with("pipeline_") || name.starts_with("img2img_")))
+      files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+/// The repository's compact copy and the full set share cases: the same bytes on the same weights
+/// need no second run.
+bool seen_before(const fs::path& folder, const fs::path& file) {
+  static std::set<std::size_t> seen;
+  const auto hash = [](const fs::path& path) {
+    const auto mapped = MappedFile::open(path);
+    return std::hash<std::string_view>{}(
+        {reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()});
+  };
+  const std::size_t weights = hash(find_part_weights(folder / "model/unet"));
+  return !seen.insert(weights * 31 + hash(file)).second;
+}
 
 TEST(PipelineGolden, Pictures) {
   testing::for_each_golden("sd15", [](const fs::path& folder) {
     const auto model = load_model({.model = folder / "model"});
-    int cases = 0;
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      const std::string name = entry.path().filename().string();
-      if (!name.ends_with(".safetensors") ||
-          !(name.starts_with("pipeline_") || name.starts_with("img2img_")))
+    const std::vector<fs::path> files = picture_cases(folder);
+    EXPECT_FALSE(files.empty());
+    for (const fs::path& file : files) {
+      if (seen_before(folder, file)) continue;
+      PipelineCase golden(folder, file, *model);
+      if (!golden.runnable()) {
+        fmt::print("skipped: {}: the root has no schedulers folder with its configuration\n",
+                   file.filename().string());
         continue;
-      ++cases;
+      }
       for (Backend& backend : backends()) {
-        SCOPED_TRACE(name + " on " + backend.name);
-        PipelineCase(folder, entry.path(), *model).run(*backend.table);
+        SCOPED_TRACE(file.filename().string() + " on " + backend.name);
+        golden.run(*backend.table);
       }
     }
-    EXPECT_GT(cases, 0);
   });
+}
+
+TEST(PipelineGolden, Bf16PicturesAreCloseToTheF32Ones) {
+  const auto table = backend::cpu::make_cpu_backend();
+  if (!backend::cpu::cpu_features().avx512_bf16) GTEST_SKIP() << "no bf16 dot products here";
+  testing::for_each_golden("sd15", [&](const fs::path& folder) {
+    const auto model = load_model({.model = folder / "model"});
+    for (const fs::path& file : picture_cases(folder)) {
+      PipelineCase golden(folder, file, *model);
+      if (!golden.runnable() || !golden.has_picture()) continue;
+      SCOPED_TRACE(file.filename().string());
+      golden.run_bf16(*table);
+    }
+  });
+}
+
+/// A whole checkpoint in LDM's naming, written from a diffusers folder.
+fs::path write_single_file(const fs::path& model, const DiffusionModel& loaded,
+                           const fs::path& to) {
+  const auto config =
+      models::autoencoder_kl::AutoencoderKlConfig::from_json(read_file(model / "vae/config.json"));
+  std::vector<weights::NamedTensor> tensors;
+  const auto add = [&](const char* part, const weights::NameMap& rows) {
+    const auto source = weights::open_source(find_part_weights(model / part));
+    std::set<std::string> done;
+    for (const weights::NameRow& row : rows) {
+      if (source->find(row.canonical) && done.insert(row.canonical).second)
+        tensors.push_back({row.file, source->load(row.canonical)});
+    }
+  };
+  add("unet", models::unet::ldm_names((*loaded.unet)->config()));
+  add("vae", models::autoencoder_kl::ldm_names(config));
+  add("text_encoder", models::clip::names((*loaded.text_encoder)->config()));
+  weights::write_safetensors(to, tensors, {});
+  return to;
+}
+
+/// Head counts are not in a single file's shapes: the folder's configurations tell.
+TEST(PipelineGolden, SingleFilesDrawTheSamePictures) {
+  const auto table = backend::cpu::make_cpu_backend();
+  testing::for_each_golden("sd15", [&](const fs::path& family) {
+    const auto whole = load_model({.model = family / "model"});
+    const fs::path own = fs::temp_directory_path() /
+                         fmt::format("velatura-single-{}.safetensors", std::random_device{}());
+    std::vector<fs::path> files = {write_single_file(family / "model", *whole, own)};
+    if (fs::exists(family / "single")) {
+      for (const auto& entry : fs::directory_iterator(family / "single"))
+        files.push_back(entry.path());
+    }
+    const std::vector<fs::path> cases = picture_cases(family);
+    const auto golden = std::ranges::find_if(cases, [&](const fs::path& path) {
+      const PipelineCase one(family, path, *whole);
+      return one.runnable() && one.has_picture();
+    });
+    ASSERT_NE(golden, cases.end());  // one picture passes through every weight
+    std::vector<Tensor> trace;
+    const Tensor expected = PipelineCase(family, *golden, *whole).make(*table, DType::f32, trace);
+    for (const fs::path& file : files) {
+      SCOPED_TRACE(file.string());
+      const bool is_codec = file.filename().string().starts_with("vae");
+      const auto model = load_model({.model = is_codec ? family / "model" : file,
+                                     .config = family / "model",
+                                     .vae = is_codec ? file : fs::path()});
+      EXPECT_EQ(
+          testing::relative_error(
+              PipelineCase(family, *golden, *model).make(*table, DType::f32, trace), expected),
+          0.0);
+    }
+    fs::remove(own);
+  });
+}
+
+TEST(ConditioningGolden, TextualInversion) {
+  testing::for_each_golden("sd15", [](const fs::path& folder) {
+    const fs::path file = folder / "textual_inversion.safetensors";
+    if (!fs::exists(file)) {
+      fmt::print("skipped: {} is not there\n", file.string());
+      return;
+    }
+    const GoldenCase golden = GoldenCase::open(file);
+    const auto model = load_model({.model = folder / "model"});
+    for (const std::string name : golden.meta.at("files")) {
+      const fs::path embedding = folder / name;
+      const auto read = prompt::read_embeddings(
+          *weights::open_source(embedding),
+          {.stem = embedding.stem().string(), .width = (*model->text_encoder)->config().width});
+      for (Backend& backend : backends()) {
+        SCOPED_TRACE(name + " on " + backend.name);
+        Workspace workspace;
+        ops::Context context(*backend.table, workspace, DType::f32);
+        nn::Run run{.ops = context};
+        const Conditioning text =
+            encode_text(run, *model, {.prompt = golden.meta.at("prompt"), .embeddings = read});
+        EXPECT_TRUE(testing::close(text.positive, golden.get("out.cond"), kTolerance));
+      }
+    }
+  });
+}
+
+/// The demonstration model against diffusers: tests/goldens/demo has a few of its pictures.
+TEST(PipelineGolden, Demo) {
+  const fs::path root = fs::path(std::getenv("VELATURA_SOURCE_DIR")) / "tests/goldens/demo";
+  const fs::path demo = fs::path(std::getenv("VELATURA_SOURCE_DIR")) / "models/demo";
+  const auto model = load_model({.model = demo / "model"});
+  std::ifstream text(root / "cases.json");
+  const auto cases = nlohmann::json::parse(text);
+  int compared = 0;
+  for (const auto& one : cases) {
+    const fs::path file = root / (one.at("file").get<std::string>() + ".safetensors");
+    if (!fs::exists(file)) continue;  // the list is complete, the pictures are a selection
+    ++compared;
+    const GoldenCase golden = GoldenCase::open(file);
+    for (Backend& backend : backends()) {
+      SCOPED_TRACE(file.filename().string() + " on " + backend.name);
+      Workspace workspace;
+      ops::Context context(*backend.table, workspace, DType::f32);
+      std::vector<lora::AdapterUse> uses;
+      for (const auto& [name, weight] : one.at("loras").items()) {
+        const auto adapter = lora::AdapterFile::open(demo / "loras" / (name + ".safetensors"));
+        uses.push_back({.adapter = lora::bind(adapter, model->components, *model->names),
+                        .denoiser = weight,
+                        .text = weight});
+      }
+      const lora::AdapterSet adapters(model->components, uses, lora::Mode::live);
+      nn::Run run{.ops = context};
+      const Conditioning words = encode_text(
+          run, *model, {.prompt = one.at("prompt"), .reading = prompt::PromptReading::raw});
+      const auto plan = diffusion::make_plan({.sampler = one.at("sampler"),
+                                              .schedule = one.at("schedule"),
+                                              .steps = one.at("steps"),
+                                              .noise = model->noise});
+      const BatchContext batch{.model = *model, .ops = context, .adapters = &adapters};
+      const Tensor latents = sample_latents(batch,
+                                            {.width = one.at("size").at(1),
+                                             .height = one.at("size").at(0),
+                                             .seed = one.at("seed"),
+                                             .cfg = one.at("cfg")},
+                                            words, plan);
+      EXPECT_TRUE(testing::close(latents, golden.get("out.latents"), kTolerance));
+      EXPECT_TRUE(
+          testing::close(decode_pictures(batch, latents), golden.get("out.image"), kTolerance));
+    }
+  }
+  EXPECT_GT(compared, 0);
 }
 
 }  // namespace
