@@ -86,9 +86,9 @@ TEST(LdmCheckpointGolden, ShapesTellTheConfiguration) {
       found.text_encoder.heads = expected.text_encoder.heads;
       found.text_encoder.end_token = expected.text_encoder.end_token;
       found.text_encoder.activation = expected.text_encoder.activation;
-      if (parts.unet) EXPECT_TRUE(found.unet == expected.unet);
-      if (parts.vae) EXPECT_TRUE(found.vae == expected.vae);
-      if (parts.text_encoder) EXPECT_TRUE(found.text_encoder == expected.text_encoder);
+      EXPECT_TRUE(!parts.unet || found.unet == expected.unet);
+      EXPECT_TRUE(!parts.vae || found.vae == expected.vae);
+      EXPECT_TRUE(!parts.text_encoder || found.text_encoder == expected.text_encoder);
     }
   });
 }

@@ -40,8 +40,9 @@ void check_hidden_states(const nn::Model<TextEncoder>& model, const GoldenCase& 
   const std::vector<Tensor> states = encoder.hidden_states(test.run, tokens);
   for (std::size_t layer = 0; layer < states.size(); ++layer) {
     const std::string name = "out.hidden." + std::to_string(layer);
-    if (golden.has(name))
+    if (golden.has(name)) {
       EXPECT_TRUE(testing::close(states[layer], golden.get(name), tolerance)) << name;
+    }
   }
   const Tensor last = encoder.forward(test.run, tokens);
   EXPECT_TRUE(testing::close(last, golden.get("out.last_hidden_state"), tolerance));
