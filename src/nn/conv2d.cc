@@ -8,7 +8,8 @@ Conv2d::Conv2d(const Scope& scope, std::string_view name, const Conv2dShape& sha
     : geometry_(shape.geometry) {
   const weights::Scope own = scope.weights.child(name);
   weight_ = std::make_shared<const ops::Weight>(
-      own.get("weight", {shape.out_channels, shape.in_channels, shape.kernel, shape.kernel}));
+      own.get("weight", {shape.out_channels, shape.in_channels, shape.kernel, shape.kernel}),
+      own.releaser("weight"));
   if (shape.bias == Bias::with) bias_ = own.get_f32("bias", {shape.out_channels});
   id_ = scope.tree->add({.path = scope.weights.path(name),
                          .kind = LayerKind::conv2d,

@@ -7,7 +7,8 @@ namespace velatura::nn {
 Linear::Linear(const Scope& scope, std::string_view name, std::int64_t in_features,
                std::int64_t out_features, Bias bias) {
   const weights::Scope own = scope.weights.child(name);
-  weight_ = std::make_shared<const ops::Weight>(own.get("weight", {out_features, in_features}));
+  weight_ = std::make_shared<const ops::Weight>(own.get("weight", {out_features, in_features}),
+                                                own.releaser("weight"));
   if (bias == Bias::with) bias_ = own.get_f32("bias", {out_features});
   id_ = scope.tree->add({.path = scope.weights.path(name),
                          .kind = LayerKind::linear,

@@ -59,6 +59,10 @@ Tensor Scope::get_f32(std::string_view name, const Shape& expected) const {
   return to_f32(get(name, expected));
 }
 
+std::function<void()> Scope::releaser(std::string_view name) const {
+  return [source = source_, full = path(name)] { source->release(full); };
+}
+
 std::vector<std::string> Scope::unused() const {
   std::vector<std::string> names;
   for (const TensorInfo& info : source_->tensors()) {

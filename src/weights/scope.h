@@ -2,6 +2,7 @@
 // was read.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -30,6 +31,9 @@ class Scope {
   Tensor get(std::string_view name) const;
   /// As get(), converted to f32 (biases, norms).
   Tensor get_f32(std::string_view name, const Shape& expected) const;
+
+  /// Lets the file's pages behind `name` go; for whoever converted the values.
+  std::function<void()> releaser(std::string_view name) const;
 
   const Source& source() const { return *source_; }
   std::shared_ptr<const Source> shared_source() const { return source_; }
