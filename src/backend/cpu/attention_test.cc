@@ -1,17 +1,26 @@
-// The cpu backend's attention against softmax(scale · q·kᵀ)·v in double precision.
+// The cpu backend's attention against softmax(scale · q·kᵀ)·v in double precision: every kernel, on
+// every instruction set that this machine has.
 #include "backend/cpu/attention.h"
 
 #include <gtest/gtest.h>
+#include <hwy/targets.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "backend/cpu/kernels/attention.h"
+
 namespace velatura::backend::cpu {
 namespace {
+
+using kernels::AttentionKernel;
 
 struct Case {
   std::int64_t batch, heads, queries, keys, width;
@@ -88,7 +97,7 @@ Exact exact_attention(const Tensor& q, const Tensor& k, const Tensor& v, const C
   return exact;
 }
 
-void expect_close(const Case& c, DType type) {
+void expect_close(const Case& c, DType type, const AttentionKernel* kernel = nullptr) {
   std::mt19937 random(static_cast<unsigned>(c.queries * 31 + c.keys * 7 + c.width));
   const Shape query_shape{c.batch, c.queries, c.heads * c.width};
   const Shape key_shape{c.batch, c.keys, c.heads * c.width};
@@ -97,8 +106,13 @@ void expect_close(const Case& c, DType type) {
   const Tensor v = random_tensor(key_shape, 1.0f, random, type);
   Tensor y = Tensor::allocate(query_shape, type);
   const float scale = c.sign / std::sqrt(static_cast<float>(c.width));
-  cpu_attention(q, k, v, {.heads = static_cast<int>(c.heads), .causal = c.causal, .scale = scale},
-                y);
+  const ops::AttentionArgs args{
+      .heads = static_cast<int>(c.heads), .causal = c.causal, .scale = scale};
+  if (kernel) {
+    attend_with(*kernel, q, k, v, args, y);
+  } else {
+    cpu_attention(q, k, v, args, y);
+  }
 
   const Tensor found = to_f32(y);
   const Exact exact = exact_attention(to_f32(q), to_f32(k), to_f32(v), c, scale);
@@ -155,6 +169,73 @@ TEST(CpuAttention, CausalQueriesSeeNoLaterKey) {
 TEST(CpuAttention, HugeScoresDoNotOverflow) {
   for (const Case& c : kHugeScores) {
     for (const DType type : {DType::f32, DType::bf16}) expect_close(c, type);
+  }
+}
+
+/// Makes Highway choose `targets` while it lives.
+class OnTargets {
+ public:
+  explicit OnTargets(std::int64_t targets) { hwy::SetSupportedTargetsForTest(targets); }
+  ~OnTargets() { hwy::SetSupportedTargetsForTest(0); }
+  OnTargets(const OnTargets&) = delete;
+  OnTargets& operator=(const OnTargets&) = delete;
+};
+
+TEST(CpuAttention, EveryInstructionSetComputesInF32) {
+  const std::int64_t supported = hwy::SupportedTargets();
+  for (std::int64_t left = supported; left != 0; left &= left - 1) {
+    const OnTargets on(left & -left);
+    const auto expect_all = [](const auto& cases) {
+      for (const Case& c : cases) {
+        expect_close(c, DType::f32, &kernels::f32_attention());
+        expect_close(c, DType::bf16, &kernels::converted_bf16_attention());
+      }
+    };
+    expect_all(kCases);
+    expect_all(kCausalCases);
+    expect_all(kHugeScores);
+  }
+}
+
+/// What a query must not see cannot change a bit of its result.
+TEST(CpuAttention, LaterKeysDoNotMatterToCausalQueries) {
+  constexpr std::int64_t kLength = 150, kKept = 67, kWidth = 40;
+  for (const DType type : {DType::f32, DType::bf16}) {
+    std::mt19937 random(1);
+    const Shape shape{1, kLength, kWidth};
+    const Tensor q = random_tensor(shape, 1, random, type);
+    Tensor k = random_tensor(shape, 1, random, type), v = random_tensor(shape, 1, random, type);
+    const ops::AttentionArgs args{.heads = 1, .causal = true, .scale = 0.2f};
+    Tensor before = Tensor::allocate(shape, type), after = Tensor::allocate(shape, type);
+    cpu_attention(q, k, v, args, before);
+    const Tensor other = random_tensor(shape, 20, random, type);
+    const std::size_t kept = static_cast<std::size_t>(kKept * kWidth) * size_of(type);
+    for (Tensor* changed : {&k, &v}) {
+      std::memcpy(changed->mutable_bytes() + kept, other.bytes() + kept, other.byte_size() - kept);
+    }
+    cpu_attention(q, k, v, args, after);
+    EXPECT_EQ(std::memcmp(before.bytes(), after.bytes(), kept), 0) << to_string(type);
+  }
+}
+
+TEST(CpuAttention, BitsDoNotDependOnThreads) {
+  constexpr std::int64_t kLength = 200, kWidth = 40, kHeads = 3;
+  const int threads = omp_get_max_threads();
+  for (const DType type : {DType::f32, DType::bf16}) {
+    std::mt19937 random(2);
+    const Shape shape{2, kLength, kWidth * kHeads};
+    const Tensor q = random_tensor(shape, 1, random, type);
+    const Tensor k = random_tensor(shape, 1, random, type);
+    const Tensor v = random_tensor(shape, 1, random, type);
+    const ops::AttentionArgs args{.heads = kHeads, .scale = 0.2f};
+    Tensor alone = Tensor::allocate(shape, type), together = Tensor::allocate(shape, type);
+    omp_set_num_threads(1);
+    cpu_attention(q, k, v, args, alone);
+    omp_set_num_threads(5);
+    cpu_attention(q, k, v, args, together);
+    omp_set_num_threads(threads);
+    EXPECT_EQ(std::memcmp(alone.bytes(), together.bytes(), alone.byte_size()), 0)
+        << to_string(type);
   }
 }
 

@@ -50,7 +50,7 @@ std::int64_t padded_keys(const AttentionProblem& p) {
   return round_up(p.keys, kKeyBlock);
 }
 
-/// Keys: [tile of keys][element][key of the tile]. Values: [block of 64 keys][tile of
+/// Keys: [tile of keys][element][key of the tile]. Values: [block of keys][tile of
 /// columns][key][column of the tile]. Everything beyond the real sizes is zero.
 struct Packed {
   float* keys;
