@@ -74,6 +74,7 @@ Tensor linear_low_rank(Context& context, const Tensor& x, const Weight& weight, 
   Tensor y = context.allocate(with_last(x.shape(), out), x.dtype());
   expect_like("linear_low_rank", "residual", epilogue.residual, y.shape(), y.dtype());
   check_pair(low_rank.down, 2, low_rank.scales, low_rank.up, x, y);
+  if (low_rank.scales.count() == 0) return linear(context, x, weight, bias, epilogue);
   if (y.count() == 0 || context.table().linear_low_rank(x, weight, bias, low_rank, epilogue, y)) {
     return y;
   }

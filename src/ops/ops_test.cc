@@ -122,6 +122,46 @@ TEST_F(OpsTest, LowRankChecksItsArguments) {
   });
 }
 
+TEST_F(OpsTest, LinearLowRankChecksItsArguments) {
+  const Weight weight(zeros({5, 3})), down(zeros({2, 3})), up(zeros({5, 2}));
+  const Tensor x = zeros({4, 3}), scales = zeros({2}), short_scales = zeros({1}), absent;
+  EXPECT_EQ(linear_low_rank(context_, x, weight, {}, {down, scales, up}).shape(), (Shape{4, 5}));
+  EXPECT_EQ(linear_low_rank(context_, zeros({0, 3}), weight, {}, {down, scales, up}).count(), 0);
+  expect_error(ErrorKind::mismatch, "[4, 2] does not fit weight [5, 3]", [&] {
+    linear_low_rank(context_, zeros({4, 2}), weight, {}, {down, scales, up});
+  });
+  expect_error(ErrorKind::mismatch, "do not fit a layer of 3 inputs and 5 outputs", [&] {
+    linear_low_rank(context_, x, weight, {}, {up, scales, down});
+  });
+  expect_error(ErrorKind::mismatch, "scales has shape [1], expected [2]", [&] {
+    linear_low_rank(context_, x, weight, {}, {down, short_scales, up});
+  });
+  expect_error(ErrorKind::internal, "scales is missing", [&] {
+    linear_low_rank(context_, x, weight, {}, {down, absent, up});
+  });
+}
+
+/// The same whether adapters ride on the product or come after it, with what follows them.
+TEST_F(OpsTest, LinearLowRankIsItsParts) {
+  const auto values = [](const Shape& shape, float step) {
+    Tensor tensor = Tensor::allocate(shape, DType::f32);
+    float value = -1;
+    for (float& v : tensor.mutable_floats()) v = value = value > 1 ? -1 : value + step;
+    return tensor;
+  };
+  const Weight weight(values({5, 3}, 0.3f)), down(values({2, 3}, 0.7f)), up(values({5, 2}, 0.4f));
+  const Tensor x = values({4, 3}, 0.6f), scales = values({2}, 0.5f), bias = values({5}, 0.2f);
+  const Tensor residual = values({4, 5}, 0.11f);
+  for (const Activation kind : {Activation::none, Activation::silu}) {
+    const Tensor y = linear_low_rank(context_, x, weight, bias, {down, scales, up},
+                                     {.activation = kind, .residual = &residual});
+    Tensor sum = linear(context_, x, weight, bias);
+    low_rank_update(context_, x, down, scales, up, sum);
+    const Tensor expected = add(context_, activation(context_, sum, kind), residual);
+    for (std::size_t i = 0; i < 20; ++i) EXPECT_NEAR(y.floats()[i], expected.floats()[i], 1e-6f);
+  }
+}
+
 /// No rank is no adapter, not an error.
 TEST_F(OpsTest, LowRankOfRankZeroChangesNothing) {
   Tensor y = Tensor::from(std::vector<float>{1, 2}, {1, 2});
@@ -129,6 +169,10 @@ TEST_F(OpsTest, LowRankOfRankZeroChangesNothing) {
                   y);
   EXPECT_EQ(y.floats()[0], 1);
   EXPECT_EQ(y.floats()[1], 2);
+  const Weight weight(Tensor::from(std::vector<float>{1, 2, 3}, {1, 3}));
+  const Tensor x = Tensor::from(std::vector<float>{1, 1, 1}, {1, 3}), none = zeros({0});
+  const Weight down(zeros({0, 3})), up(zeros({1, 0}));
+  EXPECT_EQ(linear_low_rank(context_, x, weight, {}, {down, none, up}).floats()[0], 6);
 }
 
 TEST_F(OpsTest, NormsCheckTheirArguments) {
