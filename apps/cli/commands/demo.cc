@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "apps/cli/commands/commands.h"
 #include "apps/cli/commands/engine_flags.h"
@@ -22,6 +23,7 @@ struct DemoFlags {
   int steps = 20;
   std::uint64_t seed = 3;
   int side = 128;
+  bool json = false;
 };
 
 struct Column {
@@ -105,6 +107,16 @@ void run_demo(const DemoFlags& flags, const std::stop_token& stop) {
   }
   line.finish();
   save_png(sheet, flags.out);
+  if (flags.json) {
+    nlohmann::ordered_json json = {{"file", flags.out.string()},
+                                   {"width", sheet.image.width},
+                                   {"height", sheet.image.height},
+                                   {"columns", nlohmann::ordered_json::array()},
+                                   {"rows", kPrompts}};
+    for (const Column& column : sheet_columns) json["columns"].push_back(column.title);
+    fmt::print("{}\n", json.dump(2));
+    return;
+  }
   fmt::print("{}  {}x{}\ncolumns:", flags.out.string(), sheet.image.width, sheet.image.height);
   for (const Column& column : sheet_columns) fmt::print(" {} |", column.title);
   fmt::print("\nrows:");
@@ -129,6 +141,7 @@ void add_demo(CLI::App& app, std::stop_token stop) {
   command->add_option("--side", flags->side, "N  pixels of a picture on the sheet (default 128)")
       ->type_name("")
       ->check(CLI::Range(16, 256));
+  command->add_flag("--json", flags->json, "print one JSON document to standard output");
   add_engine_flags(*command, flags->engine);
   command->callback([flags, stop = std::move(stop)] { run_demo(*flags, stop); });
 }
