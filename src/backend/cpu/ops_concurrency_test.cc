@@ -18,7 +18,9 @@ using testing::uniform_tensor;
 
 /// Weights of a small block, shared by all jobs.
 struct Block {
-  Weight conv{uniform_tensor({32, 16, 3, 3}, DType::f16, 1)};
+  Weight conv{uniform_tensor({64, 32, 3, 3}, DType::f16, 1)};
+  Weight narrow{uniform_tensor({32, 64, 1, 1}, DType::f16, 8)};
+  Tensor conv_bias = uniform_tensor({64}, DType::f32, 9);
   Weight dense{uniform_tensor({32, 32}, DType::bf16, 2)};
   Weight down{uniform_tensor({4, 32}, DType::f32, 3)};
   Weight up{uniform_tensor({32, 4}, DType::f32, 4)};
@@ -26,12 +28,15 @@ struct Block {
   Tensor scales = uniform_tensor({4}, DType::f32, 6);
 
   Tensor forward(ops::Context& context, const Tensor& x) const {
-    const Tensor picture = ops::conv2d(context, x, conv, bias, ops::ConvGeometry::same(3));
+    // 3×3 of as many pixels and channels as a backend may leave the direct way for, then 1×1.
+    const Tensor wide = ops::conv2d(context, x, conv, conv_bias, ops::ConvGeometry::same(3));
+    const Tensor picture = ops::conv2d(context, wide, narrow, bias, {});
     const Tensor normed =
         ops::group_norm(context, picture, {.gamma = bias, .beta = bias, .groups = 8});
     const Tensor tokens =
         normed.reshaped({normed.size(0), normed.size(1) * normed.size(2), normed.size(3)});
-    Tensor hidden = ops::linear(context, tokens, dense, bias, {.residual = &tokens});
+    Tensor hidden = ops::linear_low_rank(context, tokens, dense, bias, {down, scales, up},
+                                         {.residual = &tokens});
     ops::low_rank_update(context, tokens, down, scales, up, hidden);
     const Tensor mixed = ops::attention(context, hidden, hidden, tokens, {.heads = 2});
     return ops::layer_norm(context, ops::add(context, mixed, tokens), bias, bias, 1e-5f);
@@ -41,7 +46,7 @@ struct Block {
 /// Weights are fresh, so that the jobs race to make their prepared forms, too.
 void expect_same_from_all_threads(ops::OpTable& table, DType type) {
   constexpr int kJobs = 4, kRepeats = 3;
-  const Tensor x = uniform_tensor({1, 8, 8, 16}, type, 7);
+  const Tensor x = uniform_tensor({1, 16, 16, 32}, type, 7);
   const auto run = [&](const Block& block) {
     Workspace workspace;
     ops::Context context(table, workspace, type);
