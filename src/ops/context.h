@@ -14,6 +14,8 @@ class Context {
   OpTable& table() { return table_; }
   DType compute() const { return compute_; }
   Tensor allocate(const Shape& shape, DType type) { return workspace_.allocate(shape, type); }
+  /// Gives back the memory that no tensor holds: between two stages that need other sizes.
+  void trim() { workspace_.trim(); }
   Tensor allocate(const Shape& shape) { return workspace_.allocate(shape, compute_); }
 
  private:

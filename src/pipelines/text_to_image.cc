@@ -128,6 +128,7 @@ Tensor sample_latents(const BatchContext& context, const BatchRequest& request,
 }
 
 Tensor decode_pictures(const BatchContext& context, const Tensor& latents, const StopToken& stop) {
+  context.ops.trim();  // the denoiser's activations are of no use to the codec
   nn::Run run{.ops = context.ops, .patches = nullptr, .stop = stop};
   const int factor = context.model.codec->factor();
   Tensor pictures = Tensor::allocate(
