@@ -22,4 +22,6 @@ template <typename... Args>
 
 /// Guards our own invariants; what a user can cause is an Error with a message instead.
 #define VELATURA_CHECK(condition) \
-  (static_cast<bool>(condition) ? void(0) : ::velatura::check_failed(#condition, std::source_location::current()))
+  (static_cast<bool>(condition)   \
+       ? void(0)                  \
+       : ::velatura::check_failed(#condition, std::source_location::current()))

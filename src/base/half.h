@@ -1,5 +1,5 @@
-// The 16-bit float formats and float32, one value at a time, exactly as IEEE 754 rounds (nearest, ties to even).
-// Bulk conversion for speed is a backend's business (ops/cast.h).
+// The 16-bit float formats and float32, one value at a time, exactly as IEEE 754 rounds (nearest,
+// ties to even). Bulk conversion for speed is a backend's business (ops/cast.h).
 #pragma once
 
 #include <bit>
@@ -7,11 +7,14 @@
 
 namespace velatura {
 
-inline float bf16_to_float(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+inline float bf16_to_float(std::uint16_t bits) {
+  return std::bit_cast<float>(std::uint32_t{bits} << 16);
+}
 
 inline std::uint16_t float_to_bf16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);  // quiet NaN
+  if ((bits & 0x7fffffffu) > 0x7f800000u)
+    return static_cast<std::uint16_t>((bits >> 16) | 0x40u);  // quiet NaN
   return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
@@ -32,8 +35,10 @@ inline std::uint16_t float_to_f16(float value) {
   const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
   const std::uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u);
-  if (magnitude >= 0x47800000u) return static_cast<std::uint16_t>(sign | 0x7c00u);  // >= 65536: infinity
-  if (magnitude < 0x38800000u) {  // below 2^-14: add a constant whose unit is 2^-24, the float adder rounds
+  if (magnitude >= 0x47800000u)
+    return static_cast<std::uint16_t>(sign | 0x7c00u);  // >= 65536: infinity
+  if (magnitude <
+      0x38800000u) {  // below 2^-14: add a constant whose unit is 2^-24, the float adder rounds
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u));
   }

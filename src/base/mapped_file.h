@@ -9,8 +9,9 @@
 
 namespace velatura {
 
-/// Maps `path` read-only; the pages are the page cache's. Throws not_found / io. Immutable and thread-safe.
-/// A file truncated by somebody else while mapped is outside the contract (the system raises SIGBUS).
+/// Maps `path` read-only; the pages are the page cache's. Throws not_found / io. Immutable and
+/// thread-safe. A file truncated by somebody else while mapped is outside the contract (the system
+/// raises SIGBUS).
 class MappedFile {
  public:
   static std::shared_ptr<const MappedFile> open(const std::filesystem::path& path);

@@ -1,4 +1,5 @@
-// Cancelling a job: the holder of a StopSource asks, the job looks. A thin name over the standard's.
+// Cancelling a job: the holder of a StopSource asks, the job looks. A thin name over the
+// standard's.
 #pragma once
 
 #include <stop_token>

@@ -6,12 +6,13 @@
 
 namespace velatura::ops {
 
-Tensor attention(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionArgs& args) {
+Tensor attention(Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                 const AttentionArgs& args) {
   expect_compute_type("attention", q);
-  if (q.rank() != 3 || k.rank() != 3 || args.heads < 1 || q.size(2) % args.heads != 0 || k.size(0) != q.size(0) ||
-      k.size(2) != q.size(2) || k.size(1) < 1) {
-    fail(ErrorKind::mismatch, "attention: queries {}, keys {} and {} heads do not fit together", q.shape().to_string(),
-         k.shape().to_string(), args.heads);
+  if (q.rank() != 3 || k.rank() != 3 || args.heads < 1 || q.size(2) % args.heads != 0 ||
+      k.size(0) != q.size(0) || k.size(2) != q.size(2) || k.size(1) < 1) {
+    fail(ErrorKind::mismatch, "attention: queries {}, keys {} and {} heads do not fit together",
+         q.shape().to_string(), k.shape().to_string(), args.heads);
   }
   expect_like("attention", "keys", &k, k.shape(), q.dtype());
   expect_like("attention", "values", &v, k.shape(), q.dtype());

@@ -13,8 +13,10 @@ struct AttentionArgs {
   float scale = 0;      ///< 0 means 1/√(width of a head)
 };
 
-/// q [N, Lq, heads·d], k and v [N, Lk, heads·d] → [N, Lq, heads·d]: softmax(scale · q·kᵀ)·v for each head. Tiled with
-/// an online softmax: no Lq × Lk matrix exists (Milakov & Gimelshein 2018; Dao 2022).
-Tensor attention(Context& context, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionArgs& args);
+/// q [N, Lq, heads·d], k and v [N, Lk, heads·d] → [N, Lq, heads·d]: softmax(scale · q·kᵀ)·v for
+/// each head. Tiled with an online softmax: no Lq × Lk matrix exists (Milakov & Gimelshein 2018;
+/// Dao 2022).
+Tensor attention(Context& context, const Tensor& q, const Tensor& k, const Tensor& v,
+                 const AttentionArgs& args);
 
 }  // namespace velatura::ops

@@ -6,11 +6,12 @@
 
 namespace velatura::ops {
 
-/// `compute` is the type of activations: f32, or bf16 with f32 accumulation. One context belongs to one job; the table
-/// behind it is shared.
+/// `compute` is the type of activations: f32, or bf16 with f32 accumulation. One context belongs to
+/// one job; the table behind it is shared.
 class Context {
  public:
-  Context(OpTable& table, Workspace& workspace, DType compute) : table_(table), workspace_(workspace), compute_(compute) {}
+  Context(OpTable& table, Workspace& workspace, DType compute)
+      : table_(table), workspace_(workspace), compute_(compute) {}
   OpTable& table() { return table_; }
   DType compute() const { return compute_; }
   Tensor allocate(const Shape& shape, DType type) { return workspace_.allocate(shape, type); }

@@ -18,9 +18,9 @@ struct ConvGeometry {
 /// [N, H, W, in] → the output shape for a kernel of kh × kw and `out` channels.
 Shape conv2d_shape(const Shape& x, const Shape& weight, const ConvGeometry& geometry);
 
-/// x [N, H, W, in], weight [out, in, kh, kw] (PyTorch's order, correlation: no flip), bias f32 [out] or absent
-/// → [N, H', W', out] in x's type.
-Tensor conv2d(Context& context, const Tensor& x, const Weight& weight, const Tensor& bias, const ConvGeometry& geometry,
-              const Epilogue& epilogue = {});
+/// x [N, H, W, in], weight [out, in, kh, kw] (PyTorch's order, correlation: no flip), bias f32
+/// [out] or absent → [N, H', W', out] in x's type.
+Tensor conv2d(Context& context, const Tensor& x, const Weight& weight, const Tensor& bias,
+              const ConvGeometry& geometry, const Epilogue& epilogue = {});
 
 }  // namespace velatura::ops

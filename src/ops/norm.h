@@ -13,15 +13,17 @@ struct GroupNormArgs {
   const Tensor& beta;   ///< f32 [C]
   int groups = 32;
   float epsilon = 1e-5f;
-  Activation activation = Activation::none;    ///< applied to the result: none or silu
-  const Tensor* channel_add = nullptr;         ///< [N, C] in x's type, added to x before the statistics (time embedding)
+  Activation activation = Activation::none;  ///< applied to the result: none or silu
+  const Tensor* channel_add =
+      nullptr;  ///< [N, C] in x's type, added to x before the statistics (time embedding)
 };
 
-/// x [N, H, W, C] → same shape: per picture and group of C / groups neighbouring channels (Wu & He 2018), variance
-/// biased as in PyTorch.
+/// x [N, H, W, C] → same shape: per picture and group of C / groups neighbouring channels (Wu & He
+/// 2018), variance biased as in PyTorch.
 Tensor group_norm(Context& context, const Tensor& x, const GroupNormArgs& args);
 
 /// x [..., C], gamma and beta f32 [C] → same shape.
-Tensor layer_norm(Context& context, const Tensor& x, const Tensor& gamma, const Tensor& beta, float epsilon);
+Tensor layer_norm(Context& context, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                  float epsilon);
 
 }  // namespace velatura::ops

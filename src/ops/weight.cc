@@ -2,8 +2,8 @@
 
 namespace velatura::ops {
 
-std::shared_ptr<const void> Weight::form(const std::string& key,
-                                         const std::function<std::shared_ptr<const void>()>& make) const {
+std::shared_ptr<const void> Weight::form(
+    const std::string& key, const std::function<std::shared_ptr<const void>()>& make) const {
   const std::scoped_lock lock(mutex_);
   std::shared_ptr<const void>& slot = forms_[key];
   if (!slot) {

@@ -122,8 +122,8 @@ constexpr auto kFields = std::to_array<RequestField>({
      [](Request& r, const std::string& v) { r.count = parse_int("count", v, 1, 1000000); },
      [](const Request& r) { return unless(r.count == 1, std::to_string(r.count)); }},
     {"pick", "N",
-     "of each batch keep picture N alone, from 0: what --from needs to repeat one of a batch", false,
-     [](Request& r, const std::string& v) { r.pick = parse_int("pick", v, 0, 255); },
+     "of each batch keep picture N alone, from 0: what --from needs to repeat one of a batch",
+     false, [](Request& r, const std::string& v) { r.pick = parse_int("pick", v, 0, 255); },
      [](const Request& r) { return r.pick ? Values{std::to_string(*r.pick)} : Values{}; }},
     {"sampler", "NAME",
      "euler euler_a heun dpm2 dpm2_a lms dpmpp_2m dpmpp_2s dpmpp_2s_a dpmpp_sde dpmpp_2m_sde "

@@ -1,4 +1,5 @@
-// The 8-bit float formats of checkpoints (OCP FP8; e4m3 is the "fn" form without infinities), one value at a time.
+// The 8-bit float formats of checkpoints (OCP FP8; e4m3 is the "fn" form without infinities), one
+// value at a time.
 #pragma once
 
 #include <bit>
@@ -11,7 +12,9 @@
 namespace velatura {
 
 /// e5m2 is the upper byte of IEEE half precision.
-inline float f8_e5m2_to_float(std::uint8_t bits) { return f16_to_float(static_cast<std::uint16_t>(bits << 8)); }
+inline float f8_e5m2_to_float(std::uint8_t bits) {
+  return f16_to_float(static_cast<std::uint16_t>(bits << 8));
+}
 
 inline float f8_e4m3_to_float(std::uint8_t bits) {
   const int exponent = (bits >> 3) & 0xf;

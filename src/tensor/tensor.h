@@ -1,6 +1,6 @@
-// A tensor: a cheap handle on shared storage. Always contiguous, row-major; a view is a run of whole outermost slices
-// or the same elements under another shape. Pictures inside the engine are channels-last [N, H, W, C], tokens
-// [N, L, C], so the step between them is reshaped().
+// A tensor: a cheap handle on shared storage. Always contiguous, row-major; a view is a run of
+// whole outermost slices or the same elements under another shape. Pictures inside the engine are
+// channels-last [N, H, W, C], tokens [N, L, C], so the step between them is reshaped().
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,8 @@
 
 namespace velatura {
 
-/// Bytes somewhere, kept alive by `owner` (a pool block, a mapped file). 64-byte aligned when made by allocate().
+/// Bytes somewhere, kept alive by `owner` (a pool block, a mapped file). 64-byte aligned when made
+/// by allocate().
 struct Storage {
   std::shared_ptr<void> owner;
   std::byte* data = nullptr;
@@ -23,7 +24,8 @@ class Tensor {
  public:
   Tensor() = default;  ///< the absent tensor: defined() is false
   Tensor(Storage storage, Shape shape, DType type);
-  /// Fresh uninitialised memory from the heap, 64-byte aligned. Inside a model use Workspace::allocate.
+  /// Fresh uninitialised memory from the heap, 64-byte aligned. Inside a model use
+  /// Workspace::allocate.
   static Tensor allocate(const Shape& shape, DType type);
   static Tensor zeros(const Shape& shape, DType type);
   static Tensor from(std::span<const float> values, const Shape& shape);  ///< an f32 copy
@@ -49,8 +51,12 @@ class Tensor {
   }
   const std::byte* bytes() const { return storage_.data; }
   std::byte* mutable_bytes() { return storage_.data; }
-  std::span<const float> floats() const { return {data<float>(), static_cast<std::size_t>(count_)}; }
-  std::span<float> mutable_floats() { return {mutable_data<float>(), static_cast<std::size_t>(count_)}; }
+  std::span<const float> floats() const {
+    return {data<float>(), static_cast<std::size_t>(count_)};
+  }
+  std::span<float> mutable_floats() {
+    return {mutable_data<float>(), static_cast<std::size_t>(count_)};
+  }
   const Storage& storage() const { return storage_; }
 
   /// The same elements under another shape of the same count.
@@ -68,8 +74,8 @@ class Tensor {
   std::int64_t count_ = 0;
 };
 
-/// Element-wise conversion on the heap, any floating type to f32 (and back with round to nearest even). For files and
-/// tests; inside a model use ops::cast.
+/// Element-wise conversion on the heap, any floating type to f32 (and back with round to nearest
+/// even). For files and tests; inside a model use ops::cast.
 Tensor to_f32(const Tensor& tensor);
 Tensor from_f32(const Tensor& tensor, DType type);
 

@@ -32,7 +32,8 @@ Tensor Workspace::allocate(const Shape& shape, DType type) {
   std::size_t wanted = 0;
   if (__builtin_mul_overflow(static_cast<std::size_t>(shape.count()), size_of(type), &wanted) ||
       wanted > SIZE_MAX - kGrain) {
-    fail(ErrorKind::out_of_memory, "an activation of shape {} does not fit in memory", shape.to_string());
+    fail(ErrorKind::out_of_memory, "an activation of shape {} does not fit in memory",
+         shape.to_string());
   }
   const std::size_t size = (wanted + kGrain) / kGrain * kGrain;
   void* block = nullptr;
@@ -52,8 +53,8 @@ Tensor Workspace::allocate(const Shape& shape, DType type) {
         block = platform::allocate_pages(size);
       }
       if (block == nullptr) {
-        fail(ErrorKind::out_of_memory, "cannot allocate {} bytes for an activation of shape {}", size,
-             shape.to_string());
+        fail(ErrorKind::out_of_memory, "cannot allocate {} bytes for an activation of shape {}",
+             size, shape.to_string());
       }
       pool_->held += size;
     }

@@ -8,8 +8,8 @@
 
 namespace velatura {
 
-/// A pool of blocks reused by size, so that the second step of a job allocates nothing. Thread-safe. Blocks outlive
-/// the workspace while a tensor holds them.
+/// A pool of blocks reused by size, so that the second step of a job allocates nothing.
+/// Thread-safe. Blocks outlive the workspace while a tensor holds them.
 class Workspace {
  public:
   Workspace();

@@ -25,7 +25,8 @@ fs::path source_dir() {
 }  // namespace
 
 std::vector<fs::path> golden_roots() {
-  if (const char* root = std::getenv("VELATURA_GOLDEN"); root != nullptr && *root != '\0') return {fs::path(root)};
+  if (const char* root = std::getenv("VELATURA_GOLDEN"); root != nullptr && *root != '\0')
+    return {fs::path(root)};
   std::vector<fs::path> roots = {source_dir() / "tests/goldens"};
   const fs::path shared = source_dir() / "../shared/golden";
   if (fs::exists(shared)) roots.push_back(fs::canonical(shared));
@@ -52,7 +53,8 @@ void for_each_golden(const std::string& folder, const std::function<void(const f
 
 GoldenCase GoldenCase::open(const fs::path& path) {
   GoldenCase result{.path = path, .source = weights::open_source(path), .meta = {}};
-  if (const auto found = result.source->metadata().find("meta"); found != result.source->metadata().end()) {
+  if (const auto found = result.source->metadata().find("meta");
+      found != result.source->metadata().end()) {
     result.meta = nlohmann::json::parse(json_without_infinities(found->second));
   }
   return result;
@@ -80,8 +82,8 @@ double relative_error(const Tensor& actual, const Tensor& expected) {
 
 ::testing::AssertionResult close(const Tensor& actual, const Tensor& expected, double tolerance) {
   if (actual.count() != expected.count()) {
-    return ::testing::AssertionFailure()
-           << "shapes differ: " << actual.shape().to_string() << " against " << expected.shape().to_string();
+    return ::testing::AssertionFailure() << "shapes differ: " << actual.shape().to_string()
+                                         << " against " << expected.shape().to_string();
   }
   const double error = relative_error(actual, expected);
   if (error <= tolerance) return ::testing::AssertionSuccess();  // NaN compares false
@@ -93,9 +95,10 @@ double relative_error(const Tensor& actual, const Tensor& expected) {
     if (!(d <= worst_difference)) worst = i, worst_difference = d;
     if (std::isnan(d)) break;
   }
-  return ::testing::AssertionFailure() << "relative error " << error << " > " << tolerance << "; worst element " << worst
-                                       << " of " << a.count() << ": " << a.data<float>()[worst] << ", expected "
-                                       << e.data<float>()[worst];
+  return ::testing::AssertionFailure()
+         << "relative error " << error << " > " << tolerance << "; worst element " << worst
+         << " of " << a.count() << ": " << a.data<float>()[worst] << ", expected "
+         << e.data<float>()[worst];
 }
 
 double psnr(const Tensor& actual, const Tensor& expected, double peak) {

@@ -14,13 +14,15 @@
 
 namespace velatura::testing {
 
-/// Roots to take cases from, read when a test runs: $VELATURA_GOLDEN alone where it is set; else the repository's
-/// compact copy (tests/goldens) and, where it exists, the full set beside the repository (../shared/golden).
+/// Roots to take cases from, read when a test runs: $VELATURA_GOLDEN alone where it is set; else
+/// the repository's compact copy (tests/goldens) and, where it exists, the full set beside the
+/// repository (../shared/golden).
 std::vector<std::filesystem::path> golden_roots();
 
-/// Calls `run` for <root>/<folder> of every root that has it. A root that lacks it is named and skipped; no root
-/// having it skips the test, unless the root itself is empty, which fails it.
-void for_each_golden(const std::string& folder, const std::function<void(const std::filesystem::path&)>& run);
+/// Calls `run` for <root>/<folder> of every root that has it. A root that lacks it is named and
+/// skipped; no root having it skips the test, unless the root itself is empty, which fails it.
+void for_each_golden(const std::string& folder,
+                     const std::function<void(const std::filesystem::path&)>& run);
 
 /// A case file: tensors and its "meta" JSON.
 struct GoldenCase {

@@ -59,7 +59,7 @@ double epsilon_of(DType type) {
     const double a = found.data<float>()[i], e = wanted.data<float>()[i];
     const double allowed = tolerance.absolute + tolerance.relative * std::abs(e);
     double excess = std::abs(a - e) / allowed;
-    if (a == e) excess = 0;                    // also 0 / 0 where no error is allowed
+    if (a == e) excess = 0;                        // also 0 / 0 where no error is allowed
     if (!std::isfinite(a - e)) excess = INFINITY;  // NaN compares false with everything
     if (excess > worst) {
       worst = excess;
