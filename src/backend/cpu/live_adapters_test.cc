@@ -108,39 +108,5 @@ TEST(LiveAdapters, ScalesOfZeroLeaveEveryBit) {
   }
 }
 
-/// A change of a hundredth of a bf16 unit of every weight: rounding to nearest would lose all of
-/// it.
-TEST(LiveAdapters, SmallChangesKeepTheirMean) {
-  constexpr std::int64_t kRows = 2048, kIn = 512, kOut = 64;
-  ASSERT_TRUE(
-      merges_low_rank({.type = DType::bf16, .rows = kRows, .in = kIn, .out = kOut}, 2, kRows));
-  constexpr float kChange = 0.01f * 0x1p-8f;
-  if (!cpu_features().avx512_bf16)
-    GTEST_SKIP() << "adapters are merged with bf16 dot products only";
-  const auto filled = [](const Shape& shape, DType type, float value) {
-    Tensor values = Tensor::allocate(shape, DType::f32);
-    for (float& v : values.mutable_floats()) v = value;
-    return from_f32(values, type);
-  };
-  Side side(make_cpu_backend(), DType::bf16);
-  const Weight weight(filled({kOut, kIn}, DType::bf16, 1.0f));
-  const Weight down(filled({2, kIn}, DType::bf16, 1.0f)), up(filled({kOut, 2}, DType::bf16, 0.5f));
-  const Tensor scales = filled({2}, DType::f32, kChange);
-  // Row i of x picks input i (again every kIn rows), so that y shows the merged weights themselves.
-  Tensor x = filled({kRows, kIn}, DType::f32, 0.0f);
-  for (std::int64_t row = 0; row < kRows; ++row) {
-    x.mutable_floats()[static_cast<std::size_t>(row * kIn + row % kIn)] = 1.0f;
-  }
-  const Tensor y = to_f32(ops::linear_low_rank(side.context(), from_f32(x, DType::bf16), weight, {},
-                                               {down, scales, up}));
-  double sum = 0;
-  for (const float value : y.floats()) sum += value - 1.0f;
-  const double count = static_cast<double>(y.count());
-  // Each weight changes by a unit of 2⁻⁷ with probability kChange / 2⁻⁷: a binomial's deviation.
-  const double probability = kChange / 0x1p-7;
-  const double deviation = 0x1p-7 * std::sqrt(probability / (kIn * kOut));
-  EXPECT_NEAR(sum / count, kChange, kWorst * deviation);
-}
-
 }  // namespace
 }  // namespace velatura::backend::cpu

@@ -14,8 +14,8 @@ struct WinogradRow {
   ConvolutionPrimitive primitive;
 };
 
-// Effective GFLOP/s (direct FLOPs), 2 threads, Zen 4, direct → Winograd: 64² 320→320 445 → 880, 32²
-// 1280→1280 460 → 930, 16² 1280→1280 485 → 960, 8² 1280→1280 492 → 889, 512² 128→128 450 → 828.
+// Effective GFLOP/s (direct FLOPs), 2 threads, Zen 4, direct → Winograd: 64² 640→640 444 → 954, 32²
+// 1280→1280 459 → 989, 16² 1280→1280 486 → 988, 8² 1280→1280 492 → 889 (002-cpu-primitives.md).
 // Winograd's weights take 16/9 of the direct ones, and at 8² of an SD1.5 UNet they would be 890 MB
 // for 4 % of its time: those stay direct.
 constexpr WinogradRow kWinogradRows[] = {
