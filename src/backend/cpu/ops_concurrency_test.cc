@@ -46,7 +46,7 @@ struct Block {
 /// Weights are fresh, so that the jobs race to make their prepared forms, too.
 void expect_same_from_all_threads(ops::OpTable& table, DType type) {
   constexpr int kJobs = 4, kRepeats = 3;
-  const Tensor x = uniform_tensor({1, 16, 16, 32}, type, 7);
+  const Tensor x = uniform_tensor({1, 32, 32, 32}, type, 7);
   const auto run = [&](const Block& block) {
     Workspace workspace;
     ops::Context context(table, workspace, type);
