@@ -16,9 +16,9 @@ struct WinogradRow {
 
 // Effective GFLOP/s (direct FLOPs), 2 threads, Zen 4, direct → Winograd: 64² 640→640 444 → 954, 32²
 // 1280→1280 459 → 989, 16² 1280→1280 486 → 988, 8² 1280→1280 492 → 889 (002-cpu-primitives.md).
-// Winograd's weights take 16/9 of the direct ones. At 16² of an SD1.5 UNet they would be 300 MB more
-// for 6 % of a step's time, at 8² 390 MB for 4 %: a 512² picture has to be made within 3.0e9 bytes
-// (3.23e9 were measured with Winograd from 256 pixels on), so both stay direct.
+// Winograd's weights take 16/9 of the direct ones. At 16² of an SD1.5 UNet they would be 300 MB
+// more for 6 % of a step's time, at 8² 390 MB for 4 %: a 512² picture has to be made within 3.0e9
+// bytes (3.23e9 were measured with Winograd from 256 pixels on), so both stay direct.
 constexpr WinogradRow kWinogradRows[] = {
     {0, 1023, ConvolutionPrimitive::direct},
     {1024, std::numeric_limits<std::int64_t>::max(), ConvolutionPrimitive::winograd_bf16},
