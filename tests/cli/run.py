@@ -92,7 +92,8 @@ def run_file(path: pathlib.Path, program: pathlib.Path, source: pathlib.Path) ->
         (pathlib.Path(folder) / "home").mkdir()
         environment = dict(os.environ, HOME=f"{folder}/home", VELATURA_HOME=f"{folder}/home/velatura",
                            XDG_CACHE_HOME=f"{folder}/home/.cache", PATH=f"{tools}:{os.environ['PATH']}",
-                           SOURCE=str(source), LC_ALL="C.UTF-8")
+                           SOURCE=str(source), LC_ALL="C.UTF-8",
+                           OMP_WAIT_POLICY="passive")  # other tests may run beside
         environment.pop("XDG_DATA_HOME", None)
         for first, lines in blocks(path):
             for case in parse(lines, first):
@@ -119,7 +120,8 @@ def update_file(path: pathlib.Path, program: pathlib.Path, source: pathlib.Path)
         (pathlib.Path(folder) / "home").mkdir()
         environment = dict(os.environ, HOME=f"{folder}/home", VELATURA_HOME=f"{folder}/home/velatura",
                            XDG_CACHE_HOME=f"{folder}/home/.cache", PATH=f"{program.parent}:{os.environ['PATH']}",
-                           SOURCE=str(source), LC_ALL="C.UTF-8")
+                           SOURCE=str(source), LC_ALL="C.UTF-8",
+                           OMP_WAIT_POLICY="passive")  # other tests may run beside
         lines = path.read_text(encoding="utf-8").splitlines()
         head = [l for l in lines if l.startswith("#")]
         result += head
