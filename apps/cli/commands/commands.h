@@ -13,6 +13,7 @@ void add_commands(CLI::App& app, std::stop_token stop);
 
 void add_generate(CLI::App& app, std::stop_token stop);
 void add_demo(CLI::App& app, std::stop_token stop);
+void add_lora(CLI::App& app, std::stop_token stop);
 void add_inspect(CLI::App& app, std::stop_token stop);
 void add_bench(CLI::App& app, std::stop_token stop);
 void add_doctor(CLI::App& app, std::stop_token stop);

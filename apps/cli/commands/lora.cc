@@ -1,0 +1,26 @@
+#include "apps/cli/commands/lora.h"
+
+#include <CLI/CLI.hpp>
+#include <initializer_list>
+
+#include "apps/cli/commands/commands.h"
+
+namespace velatura::cli {
+
+namespace {
+
+/// Adds its command to the group.
+using AddLoraCommand = void (*)(CLI::App& group, std::stop_token stop);
+
+/// One line a command, in the order of `velatura lora --help`.
+constexpr std::initializer_list<AddLoraCommand> kCommands = {};
+
+}  // namespace
+
+void add_lora(CLI::App& app, std::stop_token stop) {
+  CLI::App* group = app.add_subcommand("lora", "adapter files: list, examine, check, convert");
+  group->require_subcommand(1);
+  for (const AddLoraCommand add : kCommands) add(*group, stop);
+}
+
+}  // namespace velatura::cli

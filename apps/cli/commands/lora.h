@@ -1,0 +1,16 @@
+// velatura lora: the group of commands about adapter files. One function a command, each in the
+// file lora_<name>.cc; the table in lora.cc lists them in the order that `velatura lora --help`
+// shows.
+#pragma once
+
+#include <stop_token>
+
+namespace CLI {
+class App;
+}
+
+namespace velatura::cli {
+
+// One declaration a command: void add_lora_<name>(CLI::App& group, std::stop_token stop);
+
+}  // namespace velatura::cli
