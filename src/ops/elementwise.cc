@@ -1,5 +1,7 @@
 #include "ops/elementwise.h"
 
+#include <cstring>
+
 #include "ops/activation.h"
 #include "ops/check.h"
 
@@ -29,6 +31,33 @@ Tensor scaled_add(Context& context, const Tensor& a, const Tensor& b, float scal
   Tensor y = context.allocate(a.shape(), a.dtype());
   if (y.count() > 0) context.table().scaled_add(a, b, scale, y);
   return y;
+}
+
+Tensor zeros(Context& context, const Shape& shape) {
+  Tensor y = context.allocate(shape);
+  if (y.count() > 0) std::memset(y.mutable_bytes(), 0, y.byte_size());
+  return y;
+}
+
+void add_scaled(Context& context, const Tensor& delta, float scale, Tensor& y) {
+  expect_compute_type("add_scaled", y);
+  expect_like("add_scaled", "delta", &delta, y.shape(), y.dtype());
+  if (y.count() > 0) context.table().scaled_add(y, delta, scale, y);
+}
+
+void masked_add(Context& context, const Tensor& delta, const Tensor& mask, float scale, Tensor& y) {
+  expect_compute_type("masked_add", y);
+  expect_like("masked_add", "delta", &delta, y.shape(), y.dtype());
+  if (y.rank() < 1) fail(ErrorKind::mismatch, "masked_add: y has no axis");
+  expect_present("masked_add", "mask", mask);
+  if (mask.dtype() != DType::f32) fail(ErrorKind::internal, "masked_add: mask must be f32");
+  if (y.count() == 0) return;
+  const std::int64_t rows = y.count() / y.size(-1);
+  if (mask.count() == 0 || rows % mask.count() != 0) {
+    fail(ErrorKind::mismatch, "masked_add: a mask of {} values does not fit the {} rows of {}",
+         mask.count(), rows, y.shape().to_string());
+  }
+  context.table().masked_add(delta, mask, scale, y);
 }
 
 Tensor concat_channels(Context& context, const Tensor& a, const Tensor& b) {

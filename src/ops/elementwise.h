@@ -13,6 +13,19 @@ inline Tensor add(Context& context, const Tensor& a, const Tensor& b) {
   return scaled_add(context, a, b, 1.0f);
 }
 
+/// Zeros in the compute type, from the context's memory: what a delta that has to be masked is
+/// added to.
+Tensor zeros(Context& context, const Shape& shape);
+
+/// y += scale · delta, in place; same shape and type.
+void add_scaled(Context& context, const Tensor& delta, float scale, Tensor& y);
+
+/// y[row, :] += scale · mask[row] · delta[row, :], in place; delta has y's shape and type, rows are
+/// all axes but the last. mask f32 of any shape, one value a row; a mask of fewer values repeats
+/// from the start as often as needed (one picture's mask for a batch), so its count divides that of
+/// the rows. Where the mask is 0, y keeps every bit.
+void masked_add(Context& context, const Tensor& delta, const Tensor& mask, float scale, Tensor& y);
+
 /// [N, H, W, A] and [N, H, W, B] → [N, H, W, A + B].
 Tensor concat_channels(Context& context, const Tensor& a, const Tensor& b);
 

@@ -37,6 +37,9 @@ class OpTable {
                                const Epilogue& /*epilogue*/, Tensor& /*y*/) {
     return false;
   }
+  /// `geometry` null: a linear layer's.
+  virtual void kronecker_update(const Tensor& x, const Weight& w1, const Weight& w2,
+                                const Tensor& scale, const ConvGeometry* geometry, Tensor& y) = 0;
   virtual void group_norm(const Tensor& x, const GroupNormArgs& args, Tensor& y) = 0;
   virtual void layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float epsilon,
                           Tensor& y) = 0;
@@ -44,7 +47,9 @@ class OpTable {
                          const AttentionArgs& args, Tensor& y) = 0;
   virtual void activation(const Tensor& x, Activation kind, Tensor& y) = 0;
   virtual void geglu(const Tensor& x, Tensor& y) = 0;
+  /// y may be a.
   virtual void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y) = 0;
+  virtual void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y) = 0;
   virtual void concat_channels(const Tensor& a, const Tensor& b, Tensor& y) = 0;
   virtual void upsample_nearest_2x(const Tensor& x, Tensor& y) = 0;
   virtual void embedding(const Tensor& table, const Tensor& ids, Tensor& y) = 0;

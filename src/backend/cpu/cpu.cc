@@ -36,6 +36,11 @@ class CpuTable final : public ops::OpTable {
     const ThreadScope scope(threads_);
     return cpu::linear_low_rank(x, weight, bias, low_rank, epilogue, y);
   }
+  void kronecker_update(const Tensor& x, const Weight& w1, const Weight& w2, const Tensor& scale,
+                        const ConvGeometry* geometry, Tensor& y) override {
+    const ThreadScope scope(threads_);
+    cpu::kronecker_update(x, w1, w2, scale, geometry, y);
+  }
   void group_norm(const Tensor& x, const ops::GroupNormArgs& args, Tensor& y) override {
     const ThreadScope scope(threads_);
     cpu::group_norm(x, args, y);
@@ -61,6 +66,10 @@ class CpuTable final : public ops::OpTable {
   void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y) override {
     const ThreadScope scope(threads_);
     cpu::scaled_add(a, b, scale, y);
+  }
+  void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y) override {
+    const ThreadScope scope(threads_);
+    cpu::masked_add(delta, mask, scale, y);
   }
   void concat_channels(const Tensor& a, const Tensor& b, Tensor& y) override {
     const ThreadScope scope(threads_);

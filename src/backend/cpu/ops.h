@@ -28,5 +28,8 @@ void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias, const Con
 /// `geometry` null: a linear layer's update.
 void low_rank_update(const Tensor& x, const Weight& down, const Tensor& scales, const Weight& up,
                      const ConvGeometry* geometry, Tensor& y, ops::Context& context);
+/// `geometry` null: a linear layer's.
+void kronecker_update(const Tensor& x, const Weight& w1, const Weight& w2, const Tensor& scale,
+                      const ConvGeometry* geometry, Tensor& y);
 
 }  // namespace velatura::backend::cpu

@@ -29,6 +29,19 @@ void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y) {
   });
 }
 
+void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y) {
+  const Tensor delta_values = to_f32(delta);
+  const Tensor before = to_f32(y);
+  const std::int64_t width = y.size(-1);
+  compute_f32(y, [&](float* out) {
+    for (std::int64_t i = 0; i < y.count(); ++i) {
+      const float weight = mask.data<float>()[i / width % mask.count()];
+      const float base = before.data<float>()[i];
+      out[i] = weight == 0 ? base : base + scale * weight * delta_values.data<float>()[i];
+    }
+  });
+}
+
 void cast(const Tensor& x, Tensor& y) {
   store(to_f32(x), y);
 }

@@ -20,6 +20,9 @@ void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias, const Con
             const Epilogue& epilogue, Tensor& y);
 void low_rank_update(const Tensor& x, const Weight& down, const Tensor& scales, const Weight& up,
                      const ConvGeometry* geometry, Tensor& y);
+/// `geometry` null: a linear layer's.
+void kronecker_update(const Tensor& x, const Weight& w1, const Weight& w2, const Tensor& scale,
+                      const ConvGeometry* geometry, Tensor& y);
 void group_norm(const Tensor& x, const ops::GroupNormArgs& args, Tensor& y);
 void layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float epsilon, Tensor& y);
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionArgs& args,
@@ -27,6 +30,7 @@ void attention(const Tensor& q, const Tensor& k, const Tensor& v, const ops::Att
 void activation(const Tensor& x, Activation kind, Tensor& y);
 void geglu(const Tensor& x, Tensor& y);
 void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y);
+void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y);
 void cast(const Tensor& x, Tensor& y);
 void embedding(const Tensor& table, const Tensor& ids, Tensor& y);
 void concat_channels(const Tensor& a, const Tensor& b, Tensor& y);

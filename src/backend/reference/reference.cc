@@ -22,6 +22,10 @@ class ReferenceBackend final : public ops::OpTable {
                        const ConvGeometry* geometry, Tensor& y, ops::Context&) override {
     reference::low_rank_update(x, down, scales, up, geometry, y);
   }
+  void kronecker_update(const Tensor& x, const Weight& w1, const Weight& w2, const Tensor& scale,
+                        const ConvGeometry* geometry, Tensor& y) override {
+    reference::kronecker_update(x, w1, w2, scale, geometry, y);
+  }
   void group_norm(const Tensor& x, const ops::GroupNormArgs& args, Tensor& y) override {
     reference::group_norm(x, args, y);
   }
@@ -39,6 +43,9 @@ class ReferenceBackend final : public ops::OpTable {
   void geglu(const Tensor& x, Tensor& y) override { reference::geglu(x, y); }
   void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y) override {
     reference::scaled_add(a, b, scale, y);
+  }
+  void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y) override {
+    reference::masked_add(delta, mask, scale, y);
   }
   void concat_channels(const Tensor& a, const Tensor& b, Tensor& y) override {
     reference::concat_channels(a, b, y);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/context.h"
+#include "ops/kronecker.h"
 #include "ops/low_rank.h"
 #include "ops/op_table.h"
 
@@ -44,6 +45,13 @@ class CountingTable : public ops::OpTable {
                                   low_rank.up.shape().count());
     return true;
   }
+  void kronecker_update(const Tensor& x, const ops::Weight& w1, const ops::Weight& w2,
+                        const Tensor& scale, const ops::ConvGeometry* geometry,
+                        Tensor& y) override {
+    const double rows = static_cast<double>(y.count() / y.size(-1));
+    flops_ += 2.0 * rows * static_cast<double>(ops::KroneckerShape::of(w1, w2).multiplications());
+    inner_.kronecker_update(x, w1, w2, scale, geometry, y);
+  }
   void attention(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionArgs& args,
                  Tensor& y) override {
     flops_ += 4.0 * static_cast<double>(q.count()) * static_cast<double>(k.size(1));
@@ -62,6 +70,9 @@ class CountingTable : public ops::OpTable {
   void geglu(const Tensor& x, Tensor& y) override { inner_.geglu(x, y); }
   void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y) override {
     inner_.scaled_add(a, b, scale, y);
+  }
+  void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y) override {
+    inner_.masked_add(delta, mask, scale, y);
   }
   void concat_channels(const Tensor& a, const Tensor& b, Tensor& y) override {
     inner_.concat_channels(a, b, y);

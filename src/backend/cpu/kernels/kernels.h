@@ -15,6 +15,7 @@ void layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, float 
 void activation(const Tensor& x, ops::Activation kind, Tensor& y);
 void geglu(const Tensor& x, Tensor& y);
 void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y);
+void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y);
 
 /// `count` values between f32, f16 and bf16, rounded to nearest even. False when a type is another
 /// one.

@@ -2,6 +2,7 @@
 // says they do, so that reaching one of these is our own mistake.
 #if !defined(__x86_64__)
 
+#include "backend/cpu/kernels/kronecker.h"
 #include "backend/cpu/kernels/pointwise_bf16.h"
 #include "backend/cpu/kernels/product.h"
 #include "backend/cpu/kernels/winograd.h"
@@ -22,6 +23,19 @@ void affine_rows_bf16(const std::uint16_t*, const float*, const float*, bool, st
   absent();
 }
 void gate_rows_bf16(const std::uint16_t*, std::int64_t, std::int64_t, std::uint16_t*) {
+  absent();
+}
+bool kronecker_inner_first(const ops::KroneckerShape&) {
+  absent();
+}
+std::int64_t kronecker_block_rows(const ops::KroneckerShape&) {
+  absent();
+}
+std::size_t kronecker_scratch(const ops::KroneckerShape&) {
+  absent();
+}
+void kronecker_rows_bf16(const KroneckerProblem&, const std::uint16_t*, std::int64_t,
+                         std::uint16_t*, std::byte*) {
   absent();
 }
 void product_pack_panel(const std::uint16_t*, std::int64_t, std::int64_t, std::uint16_t*) {

@@ -250,6 +250,28 @@ void scaled_add(const Tensor& a, const Tensor& b, float scale, Tensor& y) {
   });
 }
 
+void masked_add(const Tensor& delta, const Tensor& mask, float scale, Tensor& y) {
+  const std::int64_t width = y.size(-1);
+  const float* weights = mask.data<float>();
+  parallel_for(y.count() / width, kElementwiseGrain / width + 1,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t row = begin; row < end; ++row) {
+                   const float weight = weights[row % mask.count()];
+                   if (weight == 0) continue;
+                   const std::int64_t at = row * width;
+                   if (y.dtype() == DType::f32) {
+                     HWY_DYNAMIC_DISPATCH(add_f32)
+                     (y.data<float>() + at, delta.data<float>() + at, scale * weight,
+                      y.mutable_data<float>() + at, width);
+                   } else {
+                     HWY_DYNAMIC_DISPATCH(add_bf16)
+                     (y.data<std::uint16_t>() + at, delta.data<std::uint16_t>() + at,
+                      scale * weight, y.mutable_data<std::uint16_t>() + at, width);
+                   }
+                 }
+               });
+}
+
 bool convert(const std::byte* from, DType from_type, std::byte* to, DType to_type,
              std::int64_t count) {
   const auto known = [](DType type) {
