@@ -7,6 +7,7 @@
 #include "pipelines/generation_text.h"
 #include "pipelines/load_model.h"
 #include "velatura/request_fields.h"
+#include "weights/part_files.h"
 
 namespace velatura::engine {
 
@@ -113,7 +114,7 @@ std::string stem_of(const fs::path& path) {
 
 fs::path hashed_file(const fs::path& model) {
   std::error_code ignored;
-  return fs::is_directory(model, ignored) ? pipelines::find_part_weights(model / "unet") : model;
+  return fs::is_directory(model, ignored) ? weights::find_part_weights(model / "unet") : model;
 }
 
 std::string write_replay(GenerateRequest request, const ReplayFacts& facts) {

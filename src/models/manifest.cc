@@ -6,11 +6,22 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "embedded/manifest_clip_g.h"
+#include "embedded/manifest_clip_g_openclip_native.h"
 #include "embedded/manifest_clip_l.h"
+#include "embedded/manifest_flux_dev_transformer_diffusers.h"
+#include "embedded/manifest_flux_dev_transformer_native.h"
+#include "embedded/manifest_flux_schnell_transformer_diffusers.h"
 #include "embedded/manifest_kl4_vae_diffusers.h"
 #include "embedded/manifest_kl4_vae_native.h"
+#include "embedded/manifest_qwen3_4b.h"
 #include "embedded/manifest_sd15_unet_diffusers.h"
 #include "embedded/manifest_sd15_unet_native.h"
+#include "embedded/manifest_sdxl_unet_diffusers.h"
+#include "embedded/manifest_sdxl_unet_native.h"
+#include "embedded/manifest_t5xxl.h"
+#include "embedded/manifest_zimage_transformer_diffusers.h"
+#include "embedded/manifest_zimage_transformer_native.h"
 
 namespace velatura::models {
 
@@ -22,11 +33,22 @@ struct Row {
 };
 
 constexpr auto kManifests = std::to_array<Row>({
+    {"clip_g", embedded::manifest_clip_g},
+    {"clip_g.openclip.native", embedded::manifest_clip_g_openclip_native},
     {"clip_l", embedded::manifest_clip_l},
+    {"flux_dev.transformer.diffusers", embedded::manifest_flux_dev_transformer_diffusers},
+    {"flux_dev.transformer.native", embedded::manifest_flux_dev_transformer_native},
+    {"flux_schnell.transformer.diffusers", embedded::manifest_flux_schnell_transformer_diffusers},
     {"kl4.vae.diffusers", embedded::manifest_kl4_vae_diffusers},
     {"kl4.vae.native", embedded::manifest_kl4_vae_native},
+    {"qwen3_4b", embedded::manifest_qwen3_4b},
     {"sd15.unet.diffusers", embedded::manifest_sd15_unet_diffusers},
     {"sd15.unet.native", embedded::manifest_sd15_unet_native},
+    {"sdxl.unet.diffusers", embedded::manifest_sdxl_unet_diffusers},
+    {"sdxl.unet.native", embedded::manifest_sdxl_unet_native},
+    {"t5xxl", embedded::manifest_t5xxl},
+    {"zimage.transformer.diffusers", embedded::manifest_zimage_transformer_diffusers},
+    {"zimage.transformer.native", embedded::manifest_zimage_transformer_native},
 });
 
 std::string inflate_gzip(std::string_view packed) {

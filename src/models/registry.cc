@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <optional>
 
 #include "base/error.h"
+#include "base/text_file.h"
 #include "models/autoencoder_tiny/names.h"
 #include "models/config_reader.h"
 #include "models/rrdbnet/names.h"
@@ -405,15 +405,6 @@ using Question = std::optional<FileIdentity> (*)(const Names&);
 /// also stand alone.
 constexpr std::array<Question, 8> kQuestions = {adapter,     embedding, control,      unet_model,
                                                 transformer, upscaler,  text_encoder, codec};
-
-std::string read_text(const std::filesystem::path& path) {
-  constexpr std::uintmax_t kMost = 1 << 20;
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail(ErrorKind::not_found, "cannot open \"{}\"", path.string());
-  if (std::filesystem::file_size(path) > kMost)
-    fail(ErrorKind::bad_file, "\"{}\" is too large for a configuration", path.string());
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 struct ClassName {
   std::string_view name;

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
+#include "base/text_file.h"
 #include "models/autoencoder_kl/names.h"
 #include "models/autoencoder_tiny/names.h"
 #include "models/clip/names.h"
@@ -13,6 +13,7 @@
 #include "models/unet/names.h"
 #include "pipelines/load_single_file.h"
 #include "weights/name_map.h"
+#include "weights/part_files.h"
 
 namespace velatura::pipelines {
 
@@ -26,27 +27,10 @@ using models::unet::UNetConfig;
 
 namespace {
 
-std::string read_text(const fs::path& path) {
-  const auto file = MappedFile::open(path);
-  return {reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()};
-}
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
-/// Names of transformers' and diffusers' parts, as saved by any version.
-constexpr auto kStems =
-    std::to_array<std::string_view>({"diffusion_pytorch_model", "model", "pytorch_model"});
-constexpr auto kEndings = std::to_array<std::string_view>(
-    {".safetensors", ".safetensors.index.json", ".fp16.safetensors", ".non_ema.safetensors", ".bin",
-     ".bin.index.json", ".fp16.bin"});
-
 /// model_index.json names the pipeline's class: others than ours are refused by it.
 void check_pipeline_class(const fs::path& folder) {
   const fs::path index = folder / "model_index.json";
-  if (!is_there(index)) return;
+  if (!is_file(index)) return;
   const auto json = nlohmann::json::parse(read_text(index), nullptr, false);
   if (!json.is_object()) fail(ErrorKind::bad_file, "{}: not a JSON object", index.string());
   const auto found = json.find("_class_name");
@@ -85,7 +69,7 @@ std::shared_ptr<const weights::Source> mapped(std::shared_ptr<const weights::Sou
 
 fs::path config_file(const fs::path& folder, const char* part, const char* name) {
   const fs::path path = folder / part / name;
-  if (!is_there(path))
+  if (!is_file(path))
     fail(ErrorKind::not_found,
          "\"{}\" lacks {}/{}; a model's folder has unet, vae, text_encoder and scheduler",
          folder.string(), part, name);
@@ -107,11 +91,12 @@ void load_folder(const fs::path& folder, const LoadRequest& request, DiffusionMo
       read_config<ClipTextConfig>(config_file(folder, "text_encoder", "config.json"));
   const auto unet_config = read_config<UNetConfig>(config_file(folder, "unet", "config.json"));
   model.text_encoder = construct<models::clip::TextEncoder>(
-      text_config, weights::open_source(find_part_weights(folder / "text_encoder")), model.notes);
+      text_config, weights::open_source(weights::find_part_weights(folder / "text_encoder")),
+      model.notes);
   model.unet = construct<models::unet::UNet>(
-      unet_config, weights::open_source(find_part_weights(folder / "unet")), model.notes);
+      unet_config, weights::open_source(weights::find_part_weights(folder / "unet")), model.notes);
   if (request.vae.empty()) model.codec = load_codec(folder / "vae", folder);
-  if (is_there(folder / "tokenizer" / "merges.txt"))
+  if (is_file(folder / "tokenizer" / "merges.txt"))
     model.tokenizer = tokenizers::ClipBpe::from_folder(folder / "tokenizer");
   const fs::path scheduler = config_file(folder, "scheduler", "scheduler_config.json");
   model.noise = diffusion::parse_noise_schedule_config(read_text(scheduler), scheduler.string());
@@ -134,31 +119,17 @@ void load_file(const fs::path& path, const LoadRequest& request, DiffusionModel&
 
 }  // namespace
 
-fs::path find_part_weights(const fs::path& folder) {
-  for (const std::string_view ending : kEndings) {
-    for (const std::string_view stem : kStems) {
-      fs::path path = folder / stem;
-      path += ending;
-      if (is_there(path)) return path;
-    }
-  }
-  fail(ErrorKind::not_found,
-       "\"{}\" has no weights; model.safetensors, diffusion_pytorch_model.safetensors or their "
-       ".bin and sharded forms are expected",
-       folder.string());
-}
-
 std::shared_ptr<const PictureCodec> load_codec(const fs::path& path, const fs::path& config) {
   std::vector<std::string> notes;
   std::error_code ignored;
   const bool is_folder = fs::is_directory(path, ignored);
-  const auto source = weights::open_source(is_folder ? find_part_weights(path) : path);
+  const auto source = weights::open_source(is_folder ? weights::find_part_weights(path) : path);
   if (weights::NameMap tiny = models::autoencoder_tiny::names(*source); !tiny.empty()) {
     const auto named = mapped(source, std::move(tiny));
     return make_codec(
         construct<AutoencoderTiny>(AutoencoderTinyConfig::detect(*named), named, notes));
   }
-  if (is_folder || is_there(path.parent_path() / "config.json")) {
+  if (is_folder || is_file(path.parent_path() / "config.json")) {
     const auto codec_config =
         read_config<AutoencoderKlConfig>((is_folder ? path : path.parent_path()) / "config.json");
     return make_codec(construct<AutoencoderKl>(
@@ -204,14 +175,10 @@ std::shared_ptr<const DiffusionModel> load_model(const LoadRequest& request) {
          model->codec->latent_channels(), unet.in_channels);
   }
   model->default_side = unet.sample_size * model->codec->factor();
-  model->components = {{.name = "unet",
-                        .kind = lora::ComponentKind::denoiser,
-                        .tree = &model->unet->tree(),
-                        .native = models::unet::ldm_names(unet)},
-                       {.name = "te",
-                        .kind = lora::ComponentKind::text_encoder,
-                        .tree = &model->text_encoder->tree(),
-                        .native = {}}};
+  model->components = {
+      lora::component_of("unet", weights::Part::unet, model->unet->tree(),
+                         models::unet::ldm_names(unet, "")),
+      lora::component_of("te", weights::Part::clip_l, model->text_encoder->tree(), {})};
   model->names = std::make_shared<const lora::NameIndex>(model->components);
   return model;
 }

@@ -30,8 +30,4 @@ std::shared_ptr<const PictureCodec> load_codec(const std::filesystem::path& path
 using Upscaler = nn::Model<models::rrdbnet::RrdbNet>;
 std::shared_ptr<const Upscaler> load_upscaler(const std::filesystem::path& path);
 
-/// The weight file in a part's folder ("unet"): safetensors before pickles, whole before sharded,
-/// the plain name before variants. Throws not_found naming what was looked for.
-std::filesystem::path find_part_weights(const std::filesystem::path& folder);
-
 }  // namespace velatura::pipelines

@@ -1,7 +1,7 @@
 #include "pipelines/load_single_file.h"
 
 #include "base/error.h"
-#include "base/mapped_file.h"
+#include "base/text_file.h"
 #include "models/autoencoder_kl/names.h"
 #include "models/ldm_checkpoint.h"
 #include "models/registry.h"
@@ -13,26 +13,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string read_text(const fs::path& path) {
-  const auto file = MappedFile::open(path);
-  return {reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()};
-}
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
-
 template <typename Config>
 void read_if_there(const fs::path& path, Config& config) {
-  if (is_there(path)) config = Config::from_json(read_text(path));
+  if (is_file(path)) config = Config::from_json(read_text(path));
 }
 
 /// What the folder says, over what the shapes say.
 models::LdmConfigs read_configs(const weights::Source& source, const fs::path& folder) {
   models::LdmConfigs configs = models::detect_ldm(source);
   if (folder.empty()) return configs;
-  if (!is_there(folder / "unet/config.json") && !is_there(folder / "vae/config.json")) {
+  if (!is_file(folder / "unet/config.json") && !is_file(folder / "vae/config.json")) {
     fail(ErrorKind::not_found,
          "--config \"{}\": a folder with unet/config.json, vae/config.json, "
          "text_encoder/config.json is expected",
@@ -81,7 +71,7 @@ SingleFileParts open_single_file(const fs::path& path, const fs::path& config) {
                          .noise = {},
                          .notes = {}};
   if (const fs::path scheduler = config / "scheduler/scheduler_config.json";
-      !config.empty() && is_there(scheduler)) {
+      !config.empty() && is_file(scheduler)) {
     result.noise = diffusion::parse_noise_schedule_config(read_text(scheduler), scheduler.string());
   } else {
     detect_prediction(*source, result.noise);

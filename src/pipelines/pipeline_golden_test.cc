@@ -21,6 +21,7 @@
 #include "pipelines/text_to_image.h"
 #include "tests/support/goldens.h"
 #include "weights/formats/writer.h"
+#include "weights/part_files.h"
 
 namespace velatura::pipelines {
 namespace {
@@ -250,7 +251,7 @@ bool seen_before(const fs::path& folder, const fs::path& file) {
     return std::hash<std::string_view>{}(
         {reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()});
   };
-  const std::size_t weights = hash(find_part_weights(folder / "model/unet"));
+  const std::size_t weights = hash(weights::find_part_weights(folder / "model/unet"));
   return !seen.insert(weights * 31 + hash(file)).second;
 }
 
@@ -296,7 +297,7 @@ fs::path write_single_file(const fs::path& model, const DiffusionModel& loaded,
       models::autoencoder_kl::AutoencoderKlConfig::from_json(read_file(model / "vae/config.json"));
   std::vector<weights::NamedTensor> tensors;
   const auto add = [&](const char* part, const weights::NameMap& rows) {
-    const auto source = weights::open_source(find_part_weights(model / part));
+    const auto source = weights::open_source(weights::find_part_weights(model / part));
     std::set<std::string> done;
     for (const weights::NameRow& row : rows) {
       if (source->find(row.canonical) && done.insert(row.canonical).second)

@@ -20,6 +20,10 @@ Shape shape_of_row(const NameRow& row, const TensorInfo& info, const std::string
     }
     shape = Shape{shape[1], shape[0]};
   }
+  if (row.halves_swapped && (shape.rank() == 0 || shape[0] % 2 != 0 || row.end != 0)) {
+    fail(ErrorKind::mismatch, "\"{}\": tensor \"{}\" has shape {}, expected two halves of rows",
+         file, row.file, shape.to_string());
+  }
   if (row.end == 0) return shape;
   if (shape.rank() == 0 || row.begin < 0 || row.begin >= row.end || row.end > shape[0]) {
     fail(ErrorKind::mismatch, "\"{}\": tensor \"{}\" has shape {}, expected rows {} to {} in it",
@@ -40,6 +44,14 @@ Tensor transposed(const Tensor& matrix) {
                   matrix.bytes() + static_cast<std::size_t>(r * columns + c) * width, width);
     }
   }
+  return result;
+}
+
+Tensor with_halves_swapped(const Tensor& tensor) {
+  Tensor result = Tensor::allocate(tensor.shape(), tensor.dtype());
+  const std::size_t half = tensor.byte_size() / 2;
+  std::memcpy(result.mutable_bytes(), tensor.bytes() + half, half);
+  std::memcpy(result.mutable_bytes() + half, tensor.bytes(), half);
   return result;
 }
 
@@ -81,6 +93,7 @@ Tensor MappedSource::load(std::string_view name) const {
   }
   Tensor tensor = source_->load(row.file);
   if (row.transposed) tensor = transposed(tensor);
+  if (row.halves_swapped) tensor = with_halves_swapped(tensor);
   return row.end == 0 ? tensor : tensor.slice(row.begin, row.end);
 }
 

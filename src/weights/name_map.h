@@ -19,6 +19,8 @@ struct NameRow {
   std::int64_t begin = 0;
   std::int64_t end = 0;
   bool transposed = false;  ///< stored as the transpose (OpenCLIP's text_projection)
+  /// Stored with the two halves of its rows in the other order (FLUX.1's last modulation).
+  bool halves_swapped = false;
 };
 using NameMap = std::vector<NameRow>;
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "models/name_rows.h"
+#include "models/parameter_list.h"
 
 namespace velatura::models::unet {
 
@@ -86,7 +88,72 @@ void add_up_path(const NameRows& rows, const UNetConfig& config) {
   }
 }
 
+/// The deepest of the transformers `name`.attentions.0, .1 …
+int depth(const ParameterList& parameters, const std::string& name) {
+  int most = 0;
+  for (int i = 0; parameters.has_prefix(name + ".attentions." + std::to_string(i) + "."); ++i) {
+    most = std::max(
+        most, parameters.count(name + ".attentions." + std::to_string(i) + ".transformer_blocks."));
+  }
+  return most;
+}
+
+/// What names depend on: how many of everything, and where channels change.
+UNetConfig layout_of(const ParameterList& parameters) {
+  UNetConfig config;
+  const int blocks = parameters.count("down_blocks.");
+  config.block_channels.clear();
+  config.layers.clear();
+  config.down_attention.clear();
+  config.up_attention.clear();
+  config.transformer_layers.clear();
+  for (int i = 0; i < blocks; ++i) {
+    const std::string down = "down_blocks." + std::to_string(i);
+    const std::string up = "up_blocks." + std::to_string(i);
+    const std::string mirror = "up_blocks." + std::to_string(blocks - 1 - i);
+    const weights::TensorInfo* first = parameters.find(down + ".resnets.0.conv1.weight");
+    if (first == nullptr || first->shape.rank() != 4)
+      fail(ErrorKind::bad_file, "a UNet's \"{}.resnets.0.conv1.weight\" is missing", down);
+    config.block_channels.push_back(
+        static_cast<int>(std::min<std::int64_t>(first->shape[0], 1 << 20)));
+    config.layers.push_back(parameters.count(down + ".resnets."));
+    config.down_attention.push_back(parameters.has_prefix(down + ".attentions."));
+    config.up_attention.push_back(parameters.has_prefix(up + ".attentions."));
+    config.transformer_layers.push_back(
+        std::max(depth(parameters, down), depth(parameters, mirror)));
+  }
+  if (blocks == 0) fail(ErrorKind::bad_file, "a UNet's \"down_blocks.0\" is missing");
+  config.transformer_layers.back() =
+      std::max(config.transformer_layers.back(), depth(parameters, "mid_block"));
+  return config;
+}
+
+/// One uneven attention could make the rows of a layout many times as many as its parameters:
+/// refused before they are written.
+void check_size(const UNetConfig& config, std::size_t parameters) {
+  std::size_t transformer_blocks = static_cast<std::size_t>(config.transformer_layers.back());
+  for (std::size_t i = 0; i < config.layers.size(); ++i) {
+    transformer_blocks += static_cast<std::size_t>(2 * config.layers[i] + 1) *
+                          static_cast<std::size_t>(config.transformer_layers[i]);
+  }
+  if (transformer_blocks > parameters) {
+    fail(ErrorKind::bad_file, "a UNet of {} parameters cannot have {} transformer blocks",
+         parameters, transformer_blocks);
+  }
+}
+
 }  // namespace
+
+weights::NameMap ldm_names(std::span<const weights::TensorInfo> canonical) {
+  const ParameterList parameters(canonical);
+  const UNetConfig layout = layout_of(parameters);
+  check_size(layout, parameters.size());
+  weights::NameMap map = ldm_names(layout, "");
+  NameRows(map, "", "")
+      .layers({{"add_embedding.linear_1", "label_emb.0.0"},
+               {"add_embedding.linear_2", "label_emb.0.2"}});
+  return parameters.known(std::move(map));
+}
 
 weights::NameMap ldm_names(const UNetConfig& config, std::string_view prefix) {
   weights::NameMap map;

@@ -3,6 +3,7 @@
 // (LDM, ldm/modules/diffusionmodules/openaimodel.py).
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "models/unet/config.h"
@@ -15,5 +16,9 @@ constexpr std::string_view kLdmPrefix = "model.diffusion_model.";
 
 /// LDM's rows for a UNet of this shape: every tensor of it, no other.
 weights::NameMap ldm_names(const UNetConfig& config, std::string_view prefix = kLdmPrefix);
+
+/// LDM's rows, without prefix, for a list of canonical parameters: those of SDXL's added embedding
+/// too. Throws bad_file where the list is of no UNet.
+weights::NameMap ldm_names(std::span<const weights::TensorInfo> canonical);
 
 }  // namespace velatura::models::unet
