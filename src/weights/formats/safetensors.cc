@@ -278,6 +278,10 @@ bool looks_like_safetensors(const Blob& blob) {
 }
 
 std::shared_ptr<const Source> open_safetensors(const Blob& blob) {
+  return open_safetensors_header(blob, blob.size());
+}
+
+std::shared_ptr<const Source> open_safetensors_header(const Blob& blob, std::uint64_t file_bytes) {
   const std::string& file = blob.description();
   const auto header_bytes = blob.read<std::uint64_t>(0, "the header length");
   if (header_bytes > kMaxHeaderBytes) {
@@ -292,7 +296,7 @@ std::shared_ptr<const Source> open_safetensors(const Blob& blob) {
   nlohmann::json::sax_parse(text, text + header.size(), &reader);
   check_names(reader.entries, file);
   const std::uint64_t data_begin = kPrefixBytes + header_bytes;
-  check_layout(reader.entries, blob.size() - data_begin, file);
+  check_layout(reader.entries, file_bytes - std::min(data_begin, file_bytes), file);
   return std::make_shared<SafetensorsSource>(blob, std::move(reader.entries),
                                              std::move(reader.metadata), data_begin);
 }

@@ -4,6 +4,7 @@
 // (sharded.h).
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "weights/blob.h"
@@ -17,5 +18,10 @@ bool looks_like_safetensors(const Blob& blob);
 /// Validates the whole header. Throws bad_file naming file, tensor and offset; unsupported for an
 /// element type that the engine does not know.
 std::shared_ptr<const Source> open_safetensors(const Blob& blob);
+
+/// Names, types, shapes and metadata of a file of `file_bytes` bytes whose beginning, header
+/// included, is `head`; validated as above. For those who look at thousands of files and want no
+/// tensor: load() throws bad_file.
+std::shared_ptr<const Source> open_safetensors_header(const Blob& head, std::uint64_t file_bytes);
 
 }  // namespace velatura::weights
