@@ -1,11 +1,11 @@
-// linear, conv2d and low_rank against the reference.
+// linear and conv2d against the reference.
 #include <cmath>
 #include <vector>
 
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/primitive_table.h"
-#include "ops/low_rank.h"
 #include "tests/support/against_reference.h"
+#include "tests/support/products.h"
 
 namespace velatura::backend::cpu {
 namespace {
@@ -18,19 +18,15 @@ using testing::compute_types;
 using testing::epsilon_of;
 using testing::expect_agreement;
 using testing::for_each_case;
-using testing::kInputDeviation;
+using testing::geometry_of;
 using testing::kWorst;
 using testing::parse_shapes;
-using testing::result_rounding;
+using testing::product_tolerance;
 using testing::ShapeCase;
+using testing::sum_deviation;
 using testing::Tolerance;
 using testing::uniform_tensor;
-
-/// Types of weights in files. At real sizes the commonest alone: the reference takes its time.
-std::vector<DType> weight_types(const ShapeCase& shape) {
-  if (shape.is("large")) return {DType::f16};
-  return {DType::f32, DType::f16, DType::bf16};
-}
+using testing::weight_types;
 
 Activation activation_of(const ShapeCase& shape) {
   const std::string name = shape.word("activation", "none");
@@ -42,48 +38,6 @@ Activation activation_of(const ShapeCase& shape) {
   if (name == "leaky_relu") return Activation::leaky_relu;
   ADD_FAILURE() << "unknown activation in: " << shape.text;
   return Activation::none;
-}
-
-ConvGeometry geometry_of(const ShapeCase& shape) {
-  ConvGeometry geometry{.stride = static_cast<int>(shape.get("stride", 1))};
-  if (!shape.has("pad")) return geometry;
-  const std::vector<std::int64_t> pads = shape.list("pad");
-  const auto side = [&pads](std::size_t index) {
-    return static_cast<int>(pads.size() == 1 ? pads[0] : pads.at(index));
-  };
-  geometry.pad_top = side(0);
-  geometry.pad_left = side(1);
-  geometry.pad_bottom = side(2);
-  geometry.pad_right = side(3);
-  return geometry;
-}
-
-/// Standard deviation of a sum of `terms` products of inputs.
-double sum_deviation(std::int64_t terms) {
-  return std::sqrt(static_cast<double>(terms)) * kInputDeviation * kInputDeviation;
-}
-
-/// Two f32 sums of `terms` products in different orders: each partial sum, at most about the
-/// deviation of the whole, is rounded once a term and the errors add like a random walk,
-/// ε·√terms·deviation. Bias and residual add two roundings at magnitude 1.
-double f32_sum_error(std::int64_t terms) {
-  const double walk = std::sqrt(static_cast<double>(terms)) * sum_deviation(terms);
-  return kWorst * epsilon_of(DType::f32) * (walk + 2);
-}
-
-/// What rounding one factor of every product to bf16 makes of a sum with this deviation: relative
-/// errors uniform within ±ε/2.
-double bf16_factor_error(double deviation) {
-  return kWorst * epsilon_of(DType::bf16) / 2 * kInputDeviation * deviation;
-}
-
-/// bf16 activations meet weights rounded to bf16 (linear.h); the reference keeps the file's values.
-Tolerance product_tolerance(std::int64_t terms, DType type, DType weight_type) {
-  Tolerance tolerance{f32_sum_error(terms), result_rounding(type)};
-  if (type == DType::bf16 && weight_type != DType::bf16) {
-    tolerance.absolute += bf16_factor_error(sum_deviation(terms));
-  }
-  return tolerance;
 }
 
 /// Values of any of the 8-bit and 64-bit types that files may hold, within [-1, 1].
@@ -201,60 +155,6 @@ TEST(OpsAgainstReference, LinearOfTokens) {
       return ops::linear(context, x, weight, {}, {});
     });
   }
-}
-
-/// The error of the pair: the inner sum over `terms` and the outer over the ranks, each as of one
-/// product; in bf16 both weights and the inner vector may be rounded.
-Tolerance low_rank_tolerance(std::int64_t terms, std::int64_t rank, DType type) {
-  const double outer = sum_deviation(rank) / kInputDeviation;   // for an inner deviation of 1
-  const double inner = sum_deviation(terms) * kInputDeviation;  // `scales` are inputs too
-  const double deviation = inner * outer;
-  const double sums = std::sqrt(static_cast<double>(terms)) + std::sqrt(static_cast<double>(rank));
-  Tolerance tolerance{kWorst * epsilon_of(DType::f32) * (sums * deviation + 2),
-                      result_rounding(type)};
-  constexpr int kRoundedFactors = 3;
-  if (type == DType::bf16) tolerance.absolute += kRoundedFactors * bf16_factor_error(deviation);
-  return tolerance;
-}
-
-void compare_low_rank(const ShapeCase& shape, DType type, DType factor_type) {
-  const std::int64_t in = shape.get("in"), out = shape.get("out"), rank = shape.get("rank");
-  const bool convolution = shape.has("kernel");
-  const std::int64_t kernel = shape.get("kernel", 1);
-  const ConvGeometry geometry = geometry_of(shape);
-  const Shape down_shape = convolution ? Shape{rank, in, kernel, kernel} : Shape{rank, in};
-  const Shape x_shape = convolution
-                            ? Shape{shape.get("batch"), shape.get("height"), shape.get("width"), in}
-                            : Shape{shape.get("rows"), in};
-  Shape y_shape{x_shape[0], out};
-  if (convolution) {
-    const Shape inner = ops::conv2d_shape(x_shape, down_shape, geometry);
-    y_shape = {inner[0], inner[1], inner[2], out};
-  }
-  const Tensor x = uniform_tensor(x_shape, type, 1);
-  const Weight down(uniform_tensor(down_shape, factor_type, 2));
-  const Weight up(uniform_tensor({out, rank}, factor_type, 3));
-  const Tensor scales = uniform_tensor({rank}, DType::f32, 4);
-  const Tensor base = uniform_tensor(y_shape, type, 5);
-  expect_agreement(type, low_rank_tolerance(in * kernel * kernel, rank, type),
-                   [&](ops::Context& context) {
-                     Tensor y = base.clone();
-                     if (convolution) {
-                       ops::low_rank_conv_update(context, x, down, scales, up, geometry, y);
-                     } else {
-                       ops::low_rank_update(context, x, down, scales, up, y);
-                     }
-                     return y;
-                   });
-}
-
-TEST(OpsAgainstReference, LowRank) {
-  for_each_case("low_rank", [](const ShapeCase& shape, DType type) {
-    for (const DType factor_type : weight_types(shape)) {
-      SCOPED_TRACE(to_string(factor_type));
-      compare_low_rank(shape, type, factor_type);
-    }
-  });
 }
 
 }  // namespace
