@@ -22,7 +22,7 @@ std::string report_json(const lora::BindReport& report) {
   json["tensors"] = nlohmann::ordered_json::array();
   for (const lora::TensorFate& fate : report.tensors) {
     json["tensors"].push_back({{"name", fate.name},
-                               {"target", fate.target},
+                               {"target", fate.targets},
                                {"fate", to_string(fate.fate)},
                                {"reason", fate.reason}});
   }

@@ -53,7 +53,6 @@ std::shared_ptr<const AdapterFile> AdapterFile::from_source(
   file->source_ = std::move(source);
   file->group();
   file->read_peft_scaling();
-  file->hash();
   return file;
 }
 
@@ -67,9 +66,28 @@ void AdapterFile::group() {
     }
     const auto [at, fresh] = index.emplace(split->module, modules_.size());
     if (fresh) modules_.push_back({.name = split->module, .tensors = {}});
-    const auto [role, first] = modules_[at->second].tensors.emplace(split->role, info.name);
-    if (!first) repeated_.push_back({.tensor = info.name, .first = role->second});
+    FileModule& module = modules_[at->second];
+    const auto [role, first] = module.tensors.emplace(split->role, info.name);
+    if (split->role == Role::oft_list) {
+      const auto [number, fresh_number] = module.numbered.emplace(split->number, info.name);
+      if (!fresh_number) repeated_.push_back({.tensor = info.name, .first = number->second});
+    } else if (!first) {
+      repeated_.push_back({.tensor = info.name, .first = role->second});
+    }
   }
+  find_ia3_vectors(index);
+}
+
+/// LyCORIS calls the vector "<module>.weight"; only the axis beside it says that it is no weight.
+void AdapterFile::find_ia3_vectors(const std::unordered_map<std::string, std::size_t>& index) {
+  std::erase_if(unexplained_, [&](const std::string& tensor) {
+    constexpr std::string_view kEnd = ".weight";
+    if (!tensor.ends_with(kEnd)) return false;
+    const auto found = index.find(tensor.substr(0, tensor.size() - kEnd.size()));
+    if (found == index.end()) return false;
+    auto& tensors = modules_[found->second].tensors;
+    return tensors.contains(Role::ia3_on_input) && tensors.emplace(Role::ia3, tensor).second;
+  });
 }
 
 void AdapterFile::read_peft_scaling() {
@@ -99,7 +117,7 @@ void AdapterFile::read_peft_scaling() {
   if (auto scaling = parse_header_alpha(alpha->second)) peft_.emplace("", std::move(*scaling));
 }
 
-void AdapterFile::hash() {
+std::string AdapterFile::hash() const {
   std::vector<const weights::TensorInfo*> sorted;
   for (const weights::TensorInfo& info : source_->tensors()) sorted.push_back(&info);
   std::ranges::sort(sorted, {}, &weights::TensorInfo::name);
@@ -118,7 +136,12 @@ void AdapterFile::hash() {
   }
   for (const auto& [component, scaling] : peft_) add(component + "\n" + scaling.text + "\n");
   const XXH128_hash_t digest = XXH3_128bits_digest(state.get());
-  content_hash_ = fmt::format("{:016x}{:016x}", digest.high64, digest.low64);
+  return fmt::format("{:016x}{:016x}", digest.high64, digest.low64);
+}
+
+const std::string& AdapterFile::content_hash() const {
+  std::call_once(content_hash_->once, [this] { content_hash_->text = hash(); });
+  return content_hash_->text;
 }
 
 const PeftScaling* AdapterFile::peft_scaling(std::string_view component) const {

@@ -6,8 +6,10 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "lora/peft_scaling.h"
@@ -20,6 +22,7 @@ namespace velatura::lora {
 struct FileModule {
   std::string name;
   std::map<Role, std::string> tensors;
+  std::map<int, std::string> numbered;  ///< of Role::oft_list, whose first stands in `tensors` too
 };
 
 /// A tensor whose role its module already has, through another spelling.
@@ -28,10 +31,10 @@ struct Repeated {
   std::string first;  ///< the tensor that has the role
 };
 
-/// Opened, grouped, hashed. Immutable, thread-safe.
+/// Opened and grouped. Immutable, thread-safe.
 class AdapterFile {
  public:
-  /// Reads the header, groups the tensors, hashes the content. A folder stands for the weights that
+  /// Reads the header and groups the tensors. A folder stands for the weights that
   /// PEFT and diffusers save into it. Throws bad_file, not_found, unsupported.
   static std::shared_ptr<const AdapterFile> open(const std::filesystem::path& path);
   /// The same for tensors from elsewhere; `path` names them, and adapter_config.json is looked for
@@ -49,23 +52,29 @@ class AdapterFile {
   const std::vector<std::string>& unexplained() const { return unexplained_; }
   const std::vector<Repeated>& repeated() const { return repeated_; }
   /// 128-bit XXH3 over sorted names, types, shapes and bytes, and over the scaling that stands
-  /// outside the tensors: the identity of the adapter, whatever the file is called.
-  const std::string& content_hash() const { return content_hash_; }
+  /// outside the tensors: the identity of the adapter, whatever the file is called. The first call
+  /// reads the file.
+  const std::string& content_hash() const;
   /// Scaling for `component` ("unet", "text_encoder") from outside the tensors, or null.
   const PeftScaling* peft_scaling(std::string_view component) const;
 
  private:
   AdapterFile() = default;
   void group();
+  void find_ia3_vectors(const std::unordered_map<std::string, std::size_t>& index);
   void read_peft_scaling();
-  void hash();
+  std::string hash() const;
   std::filesystem::path path_;
   std::string stem_;
   std::shared_ptr<const weights::Source> source_;
   std::vector<FileModule> modules_;
   std::vector<std::string> unexplained_;
   std::vector<Repeated> repeated_;
-  std::string content_hash_;
+  struct LazyHash {
+    std::once_flag once;
+    std::string text;
+  };
+  std::shared_ptr<LazyHash> content_hash_ = std::make_shared<LazyHash>();
   std::map<std::string, PeftScaling, std::less<>> peft_;  ///< "" applies to every component
 };
 

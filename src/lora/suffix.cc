@@ -1,6 +1,7 @@
 #include "lora/suffix.h"
 
 #include <array>
+#include <charconv>
 
 namespace velatura::lora {
 
@@ -16,9 +17,9 @@ struct Suffix {
 constexpr auto kSuffixes = std::to_array<Suffix>({
     {".lora_linear_layer.down.weight", Role::down},
     {".lora_linear_layer.up.weight", Role::up},
-    {".lora_magnitude_vector.{}.weight", Role::dora_scale},
-    {".lora_magnitude_vector.weight", Role::dora_scale},
-    {".lora_magnitude_vector", Role::dora_scale},
+    {".lora_magnitude_vector.{}.weight", Role::magnitude_vector},
+    {".lora_magnitude_vector.weight", Role::magnitude_vector},
+    {".lora_magnitude_vector", Role::magnitude_vector},
     {".dora_scale", Role::dora_scale},
     {".magnitude", Role::dora_scale},
     {".lora_down.weight", Role::down},
@@ -40,6 +41,8 @@ constexpr auto kSuffixes = std::to_array<Suffix>({
     {".lora_B.{}.bias", Role::up_bias},
     {".lora_down.bias", Role::down_bias},
     {".lora_up.bias", Role::up_bias},
+    {".lora_a", Role::down_transposed},
+    {".lora_b", Role::up_transposed},
     {".lora_A", Role::down},
     {".lora_B", Role::up},
     {".alpha", Role::alpha},
@@ -68,12 +71,12 @@ constexpr auto kSuffixes = std::to_array<Suffix>({
     {".ia3_l.weight", Role::ia3},
     {".ia3_l.{}.weight", Role::ia3},
     {".on_input", Role::ia3_on_input},
-    {".oft_blocks", Role::oft},
-    {".oft_blocks.{}", Role::oft},
-    {".oft_R.weight", Role::oft},
-    {".oft_R.{}.weight", Role::oft},
+    {".oft_blocks", Role::oft_blocks},
+    {".oft_blocks.{}", Role::oft_list},
+    {".oft_R.weight", Role::oft_r},
+    {".oft_R.{}.weight", Role::oft_r},
     {".oft_R.scaled_oft", Role::oft_scaled},
-    {".oft_diag", Role::oft},
+    {".oft_diag", Role::oft_diag},
     {".rescale", Role::rescale},
     {".diff", Role::diff},
     {".diff_b", Role::diff_b},
@@ -81,9 +84,9 @@ constexpr auto kSuffixes = std::to_array<Suffix>({
     {".b_norm", Role::norm_b},
     {".set_weight", Role::set_weight},
     {".reshape_weight", Role::reshape_weight},
-    {".bias_indices", Role::sparse},
-    {".bias_values", Role::sparse},
-    {".bias_size", Role::sparse},
+    {".bias_indices", Role::sparse_indices},
+    {".bias_values", Role::sparse_values},
+    {".bias_size", Role::sparse_size},
 });
 
 /// Length of `suffix` at the end of `name`, 0 where it is not there. "{}" matches one word without
@@ -106,6 +109,8 @@ std::size_t match_suffix(std::string_view name, std::string_view suffix) {
 std::string_view to_string(Role role) {
   static constexpr auto kNames = std::to_array<std::string_view>({"down",
                                                                   "up",
+                                                                  "down, transposed",
+                                                                  "up, transposed",
                                                                   "mid",
                                                                   "alpha",
                                                                   "scale",
@@ -113,6 +118,7 @@ std::string_view to_string(Role role) {
                                                                   "down bias",
                                                                   "up bias",
                                                                   "DoRA magnitude",
+                                                                  "DoRA magnitude vector",
                                                                   "LoHa w1_a",
                                                                   "LoHa w1_b",
                                                                   "LoHa w2_a",
@@ -135,7 +141,10 @@ std::string_view to_string(Role role) {
                                                                   "(IA)³ vector",
                                                                   "(IA)³ axis",
                                                                   "OFT blocks",
-                                                                  "OFT scaled blocks",
+                                                                  "OFT blocks of slices",
+                                                                  "OFT diagonal blocks",
+                                                                  "OFT v2 rotation",
+                                                                  "OFT scaling mark",
                                                                   "OFT rescale",
                                                                   "full difference",
                                                                   "bias difference",
@@ -143,7 +152,9 @@ std::string_view to_string(Role role) {
                                                                   "norm bias difference",
                                                                   "set-weight",
                                                                   "reshape-weight",
-                                                                  "sparse residual"});
+                                                                  "sparse residual's indices",
+                                                                  "sparse residual's values",
+                                                                  "sparse residual's size"});
   return kNames.at(static_cast<std::size_t>(role));
 }
 
@@ -155,7 +166,15 @@ std::optional<SplitName> split_name(std::string_view tensor) {
     if (length > best && length < tensor.size()) best = length, role = suffix.role;
   }
   if (best == 0) return std::nullopt;
-  return SplitName{std::string(tensor.substr(0, tensor.size() - best)), role};
+  SplitName split{std::string(tensor.substr(0, tensor.size() - best)), role};
+  if (role == Role::oft_list) {
+    const std::string_view digits = tensor.substr(tensor.rfind('.') + 1);
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), split.number);
+    if (error != std::errc() || end != digits.data() + digits.size() || split.number < 0)
+      return std::nullopt;
+  }
+  return split;
 }
 
 }  // namespace velatura::lora

@@ -12,6 +12,8 @@ namespace velatura::lora {
 enum class Role {
   down,
   up,
+  down_transposed,  ///< [in, r] (MLX)
+  up_transposed,    ///< [r, out]
   mid,
   alpha,
   scale,
@@ -19,6 +21,7 @@ enum class Role {
   down_bias,
   up_bias,
   dora_scale,
+  magnitude_vector,  ///< PEFT's: always over output rows
   hada_w1_a,
   hada_w1_b,
   hada_w2_a,
@@ -40,7 +43,10 @@ enum class Role {
   glora_bm,
   ia3,
   ia3_on_input,
-  oft,
+  oft_blocks,
+  oft_list,  ///< oft_blocks.N, one a slice: FileModule::numbered
+  oft_diag,
+  oft_r,
   oft_scaled,
   rescale,
   diff,
@@ -49,7 +55,9 @@ enum class Role {
   norm_b,
   set_weight,
   reshape_weight,
-  sparse,
+  sparse_indices,
+  sparse_values,
+  sparse_size,
 };
 std::string_view to_string(Role role);
 
@@ -57,6 +65,7 @@ std::string_view to_string(Role role);
 struct SplitName {
   std::string module;
   Role role;
+  int number = -1;  ///< of an oft_list
 };
 /// The longest suffix that the grammar knows; nullopt for a name that is no adapter tensor.
 std::optional<SplitName> split_name(std::string_view tensor);

@@ -37,14 +37,14 @@ constexpr auto kRows = std::to_array<Row>({
     {".scale", Role::scale},
     {".scalar", Role::scalar},
     {".dora_scale", Role::dora_scale},
-    {".lora_magnitude_vector", Role::dora_scale},
-    {".lora_magnitude_vector.weight", Role::dora_scale},
-    {".lora_magnitude_vector.default.weight", Role::dora_scale},
+    {".lora_magnitude_vector", Role::magnitude_vector},
+    {".lora_magnitude_vector.weight", Role::magnitude_vector},
+    {".lora_magnitude_vector.default.weight", Role::magnitude_vector},
     {".hada_w1_a", Role::hada_w1_a},
     {".lokr_w2_b", Role::lokr_w2_b},
     {".lokr_t1", Role::lokr_t1},
     {".bm.weight", Role::glora_bm},
-    {".oft_blocks.3", Role::oft},
+    {".oft_blocks.3", Role::oft_list},
     {".oft_R.scaled_oft", Role::oft_scaled},
     {".diff", Role::diff},
     {".diff_b", Role::diff_b},
@@ -76,9 +76,9 @@ TEST(Suffix, OtherNamesAreNoAdapterTensors) {
 }
 
 TEST(Suffix, EveryRoleHasAName) {
-  for (int role = 0; role <= static_cast<int>(Role::sparse); ++role)
+  for (int role = 0; role <= static_cast<int>(Role::sparse_size); ++role)
     EXPECT_FALSE(to_string(static_cast<Role>(role)).empty());
-  EXPECT_EQ(to_string(Role::sparse), "sparse residual");
+  EXPECT_EQ(to_string(Role::sparse_size), "sparse residual's size");
   EXPECT_EQ(to_string(Role::down), "down");
 }
 

@@ -19,7 +19,8 @@ namespace velatura::nn {
 /// Index of a layer in its model's tree, dense from 0.
 using LayerId = std::int32_t;
 
-enum class LayerKind { linear, conv2d, norm, embedding };
+/// `parameter` is a tensor that belongs to no layer (a pad token); trees have none.
+enum class LayerKind { linear, conv2d, norm, embedding, parameter };
 
 struct LayerInfo {
   std::string path;  ///< canonical: diffusers' or transformers' name without ".weight"

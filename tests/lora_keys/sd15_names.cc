@@ -44,12 +44,9 @@ void fill(nn::ModuleTree& tree, std::string_view manifest) {
 Sd15Names::Sd15Names() {
   fill(unet_, "sd15.unet.diffusers");
   fill(text_, "clip_l");
-  components_ = {
-      {.name = "unet",
-       .kind = lora::ComponentKind::denoiser,
-       .tree = &unet_,
-       .native = models::unet::ldm_names(models::unet::UNetConfig{})},
-      {.name = "te", .kind = lora::ComponentKind::text_encoder, .tree = &text_, .native = {}}};
+  components_ = {lora::component_of("unet", weights::Part::unet, unet_,
+                                    models::unet::ldm_names(models::unet::UNetConfig{}, "")),
+                 lora::component_of("te", weights::Part::clip_l, text_, {})};
   names_ = std::make_unique<lora::NameIndex>(components_);
 }
 

@@ -35,15 +35,13 @@ class ToyModel {
     add(unet_, kPointwise, nn::LayerKind::conv2d, {kOut, kIn, 1, 1}, ops::ConvGeometry::same(1));
     add(unet_, kNorm, nn::LayerKind::norm, {kIn});
     add(text_, kTextQuery, nn::LayerKind::linear, {kText, kText});
-    const std::string native = "model.diffusion_model.input_blocks.1.";
-    components_ = {
-        {.name = "unet",
-         .kind = lora::ComponentKind::denoiser,
-         .tree = &unet_,
-         .native = {{.canonical = kQuery + ".weight",
-                     .file = native + "1.transformer_blocks.0.attn1.to_q.weight"},
-                    {.canonical = kConv + ".weight", .file = native + "0.in_layers.2.weight"}}},
-        {.name = "te", .kind = lora::ComponentKind::text_encoder, .tree = &text_, .native = {}}};
+    const std::string native = "input_blocks.1.";
+    components_ = {lora::component_of(
+                       "unet", weights::Part::unet, unet_,
+                       {{.canonical = kQuery + ".weight",
+                         .file = native + "1.transformer_blocks.0.attn1.to_q.weight"},
+                        {.canonical = kConv + ".weight", .file = native + "0.in_layers.2.weight"}}),
+                   lora::component_of("te", weights::Part::clip_l, text_, {})};
     names_ = std::make_unique<lora::NameIndex>(components_);
   }
 

@@ -133,11 +133,8 @@ class Sd15Bench {
   using Step = std::function<void(ops::Context&, const nn::LayerPatches*)>;
 
   void measure_adapters(const nn::Model<UNet>& unet, const Step& step) {
-    const std::vector<lora::Component> components = {
-        {.name = "unet",
-         .kind = lora::ComponentKind::denoiser,
-         .tree = &unet.tree(),
-         .native = models::unet::ldm_names(UNetConfig{})}};
+    const std::vector<lora::Component> components = {lora::component_of(
+        "unet", weights::Part::unet, unet.tree(), models::unet::ldm_names(UNetConfig{}, ""))};
     const lora::NameIndex names(components);
     const TemporaryFolder folder;
     std::vector<lora::AdapterUse> uses;

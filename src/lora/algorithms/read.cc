@@ -71,4 +71,26 @@ double read_number(const ModuleInput& input, Role role) {
   return number;
 }
 
+Tensor read_f32(const ModuleInput& input, Role role) {
+  return to_f32(read_finite(input, role));
+}
+
+float scale_of(const ModuleInput& input, std::int64_t rank) {
+  double scale = 1;
+  if (has(input, Role::scale)) {
+    scale = read_number(input, Role::scale);
+  } else if (has(input, Role::alpha)) {
+    scale = read_number(input, Role::alpha) / static_cast<double>(rank);
+  } else if (const PeftScaling* outside = input.file.peft_scaling(input.component)) {
+    scale = outside->factor(input.path, rank);
+  }
+  if (has(input, Role::scalar)) scale *= read_number(input, Role::scalar);
+  const auto factor = static_cast<float>(scale);
+  if (!std::isfinite(factor)) {
+    fail(ErrorKind::bad_file, "the scale of \"{}\", {}, is beyond float32", input.module.name,
+         scale);
+  }
+  return factor;
+}
+
 }  // namespace velatura::lora

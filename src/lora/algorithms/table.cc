@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "lora/algorithms/algorithm.h"
 
@@ -8,56 +9,170 @@ namespace velatura::lora {
 namespace {
 
 constexpr std::array kLoraNeeds = {Role::down, Role::up};
-constexpr std::array kLoraAccepts = {Role::alpha, Role::scale, Role::scalar};
-// Recognised, so that a file is refused under the right name; their mathematics is not built.
-constexpr std::array kTuckerNeeds = {Role::down, Role::up, Role::mid};
-constexpr std::array kDoraNeeds = {Role::dora_scale};
-constexpr std::array kLohaNeeds = {Role::hada_w1_a};
-constexpr std::array kLokr1Needs = {Role::lokr_w1};
-constexpr std::array kLokr1aNeeds = {Role::lokr_w1_a};
-constexpr std::array kGloraNeeds = {Role::glora_a1};
+constexpr std::array kLoraAccepts = {Role::alpha, Role::scale, Role::scalar, Role::dora_scale,
+                                     Role::magnitude_vector};
+constexpr std::array kGloraNeeds = {Role::glora_a1, Role::glora_a2, Role::glora_b1, Role::glora_b2};
+constexpr std::array kGloraAccepts = {Role::alpha,    Role::scale,      Role::scalar,
+                                      Role::glora_bm, Role::dora_scale, Role::magnitude_vector};
 constexpr std::array kIa3Needs = {Role::ia3};
-constexpr std::array kIa3AxisNeeds = {Role::ia3_on_input};
-constexpr std::array kOftNeeds = {Role::oft};
-constexpr std::array kScaledOftNeeds = {Role::oft_scaled};
-constexpr std::array kDiffNeeds = {Role::diff};
-constexpr std::array kDiffBiasNeeds = {Role::diff_b};
-constexpr std::array kNormNeeds = {Role::norm_w};
-constexpr std::array kNormBiasNeeds = {Role::norm_b};
-constexpr std::array kSetNeeds = {Role::set_weight};
-constexpr std::array kSparseNeeds = {Role::sparse};
+constexpr std::array kIa3Accepts = {Role::ia3_on_input};
+constexpr std::array kOftNeeds = {Role::oft_blocks};
+constexpr std::array kOftListNeeds = {Role::oft_list};
+constexpr std::array kOftDiagNeeds = {Role::oft_diag};
+constexpr std::array kOftAccepts = {Role::alpha, Role::rescale};
+constexpr std::array kOftV2Needs = {Role::oft_r};
+constexpr std::array kOftV2Accepts = {Role::oft_scaled};
+
+/// A module with one of these is DoRA, where its kind accepts it: additive ones do.
+constexpr std::array kDoraRoles = {Role::dora_scale, Role::magnitude_vector};
+
+/// The changes of several kinds in one module: they add.
+class SumDelta : public ModuleDelta {
+ public:
+  /// `is_first_alone`: the others act on the bias.
+  SumDelta(std::vector<std::unique_ptr<ModuleDelta>> parts, bool is_first_alone)
+      : parts_(std::move(parts)), is_first_alone_(is_first_alone) {}
+  std::int64_t rank() const override { return parts_.front()->rank(); }
+  bool is_zero() const override {
+    return std::ranges::all_of(parts_, [](const auto& part) { return part->is_zero(); });
+  }
+  bool is_linear() const override {
+    return std::ranges::all_of(parts_, [](const auto& part) { return part->is_linear(); });
+  }
+  bool needs_base() const override {
+    return std::ranges::any_of(parts_, [](const auto& part) { return part->needs_base(); });
+  }
+  Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
+    return sum([&](const ModuleDelta& part) { return part.weight_change(base, strength, ranks); });
+  }
+  Tensor bias_change(float strength) const override {
+    return sum([&](const ModuleDelta& part) { return part.bias_change(strength); });
+  }
+  const ThinFactors* thin() const override { return alone(&ModuleDelta::thin); }
+  const KroneckerFactors* kronecker() const override { return alone(&ModuleDelta::kronecker); }
+  const TuckerFactors* tucker() const override { return alone(&ModuleDelta::tucker); }
+
+ private:
+  template <typename Change>
+  Tensor sum(const Change& change_of) const {
+    Tensor total;
+    for (const auto& part : parts_) {
+      Tensor change = change_of(*part);
+      if (!change.defined()) continue;
+      if (!total.defined()) {
+        total = change.clone();
+        continue;
+      }
+      float* values = total.mutable_data<float>();
+      const float* added = change.data<float>();
+      for (std::int64_t i = 0; i < total.count(); ++i) values[i] += added[i];
+    }
+    return total;
+  }
+  /// The live form of the first, where it is all that acts on the weight.
+  template <typename Form>
+  const Form* alone(const Form* (ModuleDelta::*form)() const) const {
+    return is_first_alone_ ? (*parts_.front().*form)() : nullptr;
+  }
+
+  std::vector<std::unique_ptr<ModuleDelta>> parts_;
+  bool is_first_alone_;
+};
+
+/// The whole's dense change on some of its rows.
+class SlicedDelta : public ModuleDelta {
+ public:
+  SlicedDelta(std::shared_ptr<const ModuleDelta> whole, std::span<const RowRange> rows)
+      : whole_(std::move(whole)), rows_(rows.begin(), rows.end()) {}
+  std::int64_t rank() const override { return whole_->rank(); }
+  bool is_zero() const override { return whole_->is_zero(); }
+  bool is_linear() const override { return whole_->is_linear(); }
+  bool needs_base() const override { return whole_->needs_base(); }
+  bool replaces() const override { return whole_->replaces(); }
+  Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
+    return piece(whole_->weight_change(base, strength, ranks));
+  }
+  Tensor bias_change(float strength) const override { return piece(whole_->bias_change(strength)); }
+
+ private:
+  Tensor piece(const Tensor& whole) const {
+    return whole.defined() ? gather_rows(whole, rows_) : Tensor();
+  }
+  std::shared_ptr<const ModuleDelta> whole_;
+  std::vector<RowRange> rows_;
+};
+
+bool is_dora(const Algorithm& algorithm, const FileModule& module) {
+  return std::ranges::any_of(kDoraRoles, [&](Role role) {
+    return module.tensors.contains(role) &&
+           std::ranges::find(algorithm.accepts, role) != algorithm.accepts.end();
+  });
+}
+
+bool has_all(const FileModule& module, std::span<const Role> roles) {
+  return std::ranges::all_of(roles, [&](Role role) { return module.tensors.contains(role); });
+}
 
 }  // namespace
 
 std::span<const Algorithm> algorithms() {
   static constexpr auto kAlgorithms = std::to_array<Algorithm>({
-      {"DoRA", kDoraNeeds, {}, nullptr},
-      {"Tucker LoCon", kTuckerNeeds, {}, nullptr},
-      {"LoRA", kLoraNeeds, kLoraAccepts, make_lora},
-      {"LoHa", kLohaNeeds, {}, nullptr},
-      {"LoKr", kLokr1Needs, {}, nullptr},
-      {"LoKr", kLokr1aNeeds, {}, nullptr},
-      {"GLoRA", kGloraNeeds, {}, nullptr},
-      {"(IA)³", kIa3Needs, {}, nullptr},
-      {"(IA)³", kIa3AxisNeeds, {}, nullptr},
-      {"OFT", kOftNeeds, {}, nullptr},
-      {"OFT", kScaledOftNeeds, {}, nullptr},
-      {"norm difference", kNormNeeds, {}, nullptr},
-      {"norm difference", kNormBiasNeeds, {}, nullptr},
-      {"full difference", kDiffNeeds, {}, nullptr},
-      {"bias difference", kDiffBiasNeeds, {}, nullptr},
-      {"set-weight", kSetNeeds, {}, nullptr},
-      {"sparse residual", kSparseNeeds, {}, nullptr},
+      {"LoRA", Claim::weight, kLoraNeeds, kLoraAccepts, make_lora},
+      {"GLoRA", Claim::weight, kGloraNeeds, kGloraAccepts, make_glora},
+      {"(IA)³", Claim::weight, kIa3Needs, kIa3Accepts, make_ia3},
+      {"OFT", Claim::weight, kOftNeeds, kOftAccepts, make_oft},
+      {"OFT", Claim::weight, kOftListNeeds, kOftAccepts, make_oft},
+      {"OFT", Claim::weight, kOftDiagNeeds, kOftAccepts, make_oft},
+      {"OFT v2", Claim::weight, kOftV2Needs, kOftV2Accepts, make_oft_v2},
   });
   return kAlgorithms;
 }
 
-const Algorithm* find_algorithm(const FileModule& module) {
-  const auto has = [&](Role role) { return module.tensors.contains(role); };
+bool has(const ModuleInput& input, Role role) {
+  return input.module.tensors.contains(role);
+}
+
+MadeDelta make_delta(const ModuleInput& input) {
+  MadeDelta made;
+  std::set<Role> used;
+  std::vector<std::unique_ptr<ModuleDelta>> parts;
+  std::size_t on_weight = 0;
+  bool is_claimed = false;
   for (const Algorithm& algorithm : algorithms()) {
-    if (std::ranges::all_of(algorithm.needs, has)) return &algorithm;
+    if (algorithm.claim == Claim::weight && is_claimed) continue;
+    if (!has_all(input.module, algorithm.needs)) continue;
+    // A kind that accepts what this one needs has it already (LoRA's bias, say).
+    if (std::ranges::all_of(algorithm.needs, [&](Role role) { return used.contains(role); }))
+      continue;
+    is_claimed = is_claimed || algorithm.claim == Claim::weight;
+    used.insert(algorithm.needs.begin(), algorithm.needs.end());
+    used.insert(algorithm.accepts.begin(), algorithm.accepts.end());
+    std::unique_ptr<ModuleDelta> part = algorithm.make(input);
+    if (!made.algorithm.empty()) made.algorithm += " + ";
+    if (is_dora(algorithm, input.module)) {
+      made.algorithm += "DoRA ";
+      part = make_dora(input, std::move(part));
+    }
+    made.algorithm += algorithm.name;
+    parts.push_back(std::move(part));
+    on_weight += algorithm.claim == Claim::on_bias ? 0 : 1;
   }
-  return nullptr;
+  for (const auto& [role, tensor] : input.module.tensors) {
+    if (!used.contains(role)) made.unused.push_back(role);
+  }
+  if (parts.empty()) return made;
+  if (parts.size() == 1) {
+    made.delta = std::move(parts.front());
+  } else {
+    made.delta = std::make_unique<SumDelta>(std::move(parts), is_claimed && on_weight == 1);
+  }
+  return made;
+}
+
+std::unique_ptr<ModuleDelta> cut(std::shared_ptr<const ModuleDelta> whole,
+                                 std::span<const RowRange> rows) {
+  if (auto piece = whole->rows(rows)) return piece;
+  return std::make_unique<SlicedDelta>(std::move(whole), rows);
 }
 
 }  // namespace velatura::lora

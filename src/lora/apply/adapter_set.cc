@@ -12,8 +12,8 @@ namespace velatura::lora {
 
 namespace {
 
-float strength_of(const AdapterUse& use, ComponentKind kind) {
-  return kind == ComponentKind::denoiser ? use.denoiser : use.text;
+float strength_of(const AdapterUse& use, weights::Part part) {
+  return weights::is_text_encoder(part) ? use.text : use.denoiser;
 }
 
 void check(const AdapterUse& use) {
@@ -58,7 +58,7 @@ std::shared_ptr<const ops::Weight> fuse(const nn::LayerInfo& layer, const LayerS
   if (merged.bytes() == layer.weight->original().bytes()) merged = merged.clone();
   float* values = merged.mutable_data<float>();
   for (std::size_t part = 0; part < strengths.size(); ++part) {
-    const Tensor delta = stack.parts()[part].delta->dense(stack.parts()[part].ranks);
+    const Tensor delta = stack.parts()[part].delta->weight_change({}, 1, stack.parts()[part].ranks);
     const float* added = delta.data<float>();
     const float strength = strengths[part];
 #pragma omp parallel for
@@ -129,7 +129,7 @@ AdapterSet::AdapterSet(AdapterSet&&) noexcept = default;
 AdapterSet& AdapterSet::operator=(AdapterSet&&) noexcept = default;
 
 void AdapterSet::rebuild(std::size_t component) {
-  const ComponentKind kind = components_[component].kind;
+  const weights::Part kind = components_[component].part;
   const nn::ModuleTree& tree = *components_[component].tree;
   ComponentState state;
   StackKey key{.component = component, .members = {}};
@@ -156,7 +156,7 @@ void AdapterSet::rebuild(std::size_t component) {
   states_[component] = std::move(state);
 }
 
-void AdapterSet::write_scales(const ComponentState& state, ComponentKind kind) {
+void AdapterSet::write_scales(const ComponentState& state, weights::Part kind) {
   std::vector<float> strengths;
   for (std::size_t at = 0; at < state.deltas.size(); ++at) {
     strengths.clear();
@@ -178,7 +178,7 @@ void AdapterSet::set_strength(std::size_t index, float denoiser, float text) {
   check(changed);
   const AdapterUse before = std::exchange(uses_[index], std::move(changed));
   for (std::size_t component = 0; component < components_.size(); ++component) {
-    const ComponentKind kind = components_[component].kind;
+    const weights::Part kind = components_[component].part;
     const float then = strength_of(before, kind), now = strength_of(uses_[index], kind);
     if (then == now) continue;
     if (mode_ == Mode::fused || then == 0 || now == 0) {

@@ -54,7 +54,7 @@ class AdapterSet {
   class LiveDelta;
   struct ComponentState;
   void rebuild(std::size_t component);
-  void write_scales(const ComponentState& state, ComponentKind kind);
+  void write_scales(const ComponentState& state, weights::Part kind);
 
   std::vector<Component> components_;
   std::vector<AdapterUse> uses_;

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <list>
 
 #include "base/error.h"
 #include "lora/bind/family.h"
@@ -15,8 +16,9 @@ namespace {
 /// Collects the fates by tensor name; every tensor gets exactly one.
 class Ledger {
  public:
-  void set(const std::string& tensor, Fate fate, std::string target, std::string reason = {}) {
-    fates_[tensor] = {tensor, std::move(target), fate, std::move(reason)};
+  void set(const std::string& tensor, Fate fate, std::vector<std::string> targets,
+           std::string reason = {}) {
+    fates_[tensor] = {tensor, std::move(targets), fate, std::move(reason)};
   }
   std::vector<TensorFate> in_file_order(const AdapterFile& file) {
     std::vector<TensorFate> ordered;
@@ -31,6 +33,21 @@ class Ledger {
   std::map<std::string, TensorFate> fates_;
 };
 
+/// Every tensor of a module with its role.
+std::vector<std::pair<Role, std::string>> tensors_of(const FileModule& module) {
+  std::vector<std::pair<Role, std::string>> all;
+  for (const auto& [role, tensor] : module.tensors) {
+    if (role != Role::oft_list) all.emplace_back(role, tensor);
+  }
+  for (const auto& [number, tensor] : module.numbered) all.emplace_back(Role::oft_list, tensor);
+  return all;
+}
+
+bool acts_on_bias(Role role) {
+  return role == Role::diff_b || role == Role::norm_b || role == Role::up_bias ||
+         role == Role::down_bias;
+}
+
 class Binder {
  public:
   Binder(const AdapterFile& file, std::span<const Component> components, const NameIndex& names)
@@ -39,35 +56,48 @@ class Binder {
 
  private:
   void bind_module(const FileModule& module, BoundAdapter& bound);
-  bool is_computable(const FileModule& module, const Algorithm* algorithm,
-                     const std::string& target);
-  void drop_second(const FileModule& module, const std::string& target, const FileModule& first);
-  bool compute(const FileModule& module, const Algorithm& algorithm, Target target,
-               BoundAdapter& bound);
-  void refuse(const FileModule& module, const std::string& target, const std::string& reason) {
-    for (const auto& [role, tensor] : module.tensors)
-      ledger_.set(tensor, Fate::refused, target, reason);
+  void bind_replacement(const std::string& tensor, const NameIndex::Parameter& parameter,
+                        BoundAdapter& bound);
+  void bind_at(const FileModule& module, const NameIndex::Entry& entry, BoundAdapter& bound);
+  MadeDelta make(const FileModule& module, const Placement& placement);
+  void report_half(const FileModule& module, const std::vector<std::string>& targets);
+  void drop_second(const FileModule& module, const std::vector<std::string>& targets,
+                   const FileModule& first);
+  void account(const FileModule& module, const NameIndex::Entry& entry, const MadeDelta& made,
+               BindReport& report);
+  void refuse(const FileModule& module, const std::vector<std::string>& targets,
+              const std::string& reason) {
+    for (const auto& [role, tensor] : tensors_of(module))
+      ledger_.set(tensor, Fate::refused, targets, reason);
   }
   std::string unknown_name_reason(const FileModule& module);
-  std::string target_name(Target target) const {
-    const Component& component = components_[static_cast<std::size_t>(target.component)];
-    return component.name + "." + component.tree->layer(target.layer).path + ".weight";
-  }
-  void settle_leftovers();
+  std::vector<std::string> target_names(const Placement& placement, bool of_bias = false) const;
+  void settle_leftovers(BoundAdapter& bound);
 
   const AdapterFile& file_;
   std::span<const Component> components_;
   const NameIndex& names_;
   Ledger ledger_;
-  /// layer → the module of the file that has it
-  std::map<std::pair<int, nn::LayerId>, const FileModule*> taken_;
+  std::map<Target, const FileModule*> taken_;  ///< the module of the file that has a layer
+  std::list<FileModule> replacements_;         ///< modules made of whole parameters
   int searched_ = 0;
 };
 
 void Binder::run(BoundAdapter& bound) {
   for (const FileModule& module : file_.modules()) bind_module(module, bound);
-  settle_leftovers();
+  settle_leftovers(bound);
   bound.report.tensors = ledger_.in_file_order(file_);
+}
+
+std::vector<std::string> Binder::target_names(const Placement& placement, bool of_bias) const {
+  std::vector<std::string> names;
+  for (const Piece& piece : placement.pieces) {
+    const Component& component = components_[static_cast<std::size_t>(piece.target.component)];
+    const ModuleShape& module = component.modules[static_cast<std::size_t>(piece.target.layer)];
+    names.push_back(component.name + "." +
+                    (of_bias ? module.path + ".bias" : module.weight_name()));
+  }
+  return names;
 }
 
 // Looking for the nearest of some ten thousand spellings costs a millisecond; a file of another
@@ -81,57 +111,83 @@ std::string Binder::unknown_name_reason(const FileModule& module) {
 }
 
 void Binder::bind_module(const FileModule& module, BoundAdapter& bound) {
-  const NameIndex::Entry* entry = names_.find(module.name);
-  if (entry == nullptr) return refuse(module, "", unknown_name_reason(module));
-  const std::string target = target_name(entry->target);
-  const Algorithm* algorithm = find_algorithm(module);
-  if (!is_computable(module, algorithm, target)) return;
-  const auto key = std::pair(entry->target.component, entry->target.layer);
-  const auto [at, fresh] = taken_.emplace(key, &module);
-  if (!fresh) return drop_second(module, target, *at->second);
-  if (!compute(module, *algorithm, entry->target, bound)) {
-    taken_.erase(key);
-    return;
+  if (module.tensors.size() == 1) {
+    const std::string& tensor = module.tensors.begin()->second;
+    if (const auto parameter = names_.find_parameter(tensor))
+      return bind_replacement(tensor, *parameter, bound);
   }
-  if (std::ranges::find(bound.report.dialects, entry->dialect) == bound.report.dialects.end())
-    bound.report.dialects.emplace_back(entry->dialect);
+  const NameIndex::Entry* entry = names_.find(module.name);
+  if (entry == nullptr) return refuse(module, {}, unknown_name_reason(module));
+  bind_at(module, *entry, bound);
 }
 
-/// Whether this version can apply the module; gives its tensors their fates where it cannot.
-bool Binder::is_computable(const FileModule& module, const Algorithm* algorithm,
-                           const std::string& target) {
-  if (algorithm == nullptr) {
-    for (const auto& [role, tensor] : module.tensors) {
-      if (role == Role::alpha) {
-        ledger_.set(tensor, Fate::ignored, target, "an alpha without matrices has no effect");
-      } else {
-        ledger_.set(tensor, Fate::refused, target,
-                    fmt::format("\"{}\" has its {} alone, the partner is missing", module.name,
-                                to_string(role)));
-      }
+/// A tensor called like a parameter of the model stands in for it (lora-formats §2.0, rule 4).
+void Binder::bind_replacement(const std::string& tensor, const NameIndex::Parameter& parameter,
+                              BoundAdapter& bound) {
+  if (parameter.is_bias) {
+    ledger_.set(tensor, Fate::refused, target_names(*parameter.entry.placement, true),
+                "a whole bias that replaces the model's; its difference (.diff_b) can be applied");
+    return;
+  }
+  replacements_.push_back(
+      {.name = tensor, .tensors = {{Role::set_weight, tensor}}, .numbered = {}});
+  bind_at(replacements_.back(), parameter.entry, bound);
+}
+
+void Binder::bind_at(const FileModule& module, const NameIndex::Entry& entry, BoundAdapter& bound) {
+  const Placement& placement = *entry.placement;
+  const std::vector<std::string> targets = target_names(placement);
+  MadeDelta made;
+  try {
+    made = make(module, placement);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::mismatch && error.kind() != ErrorKind::bad_file &&
+        error.kind() != ErrorKind::unsupported)
+      throw;
+    return refuse(module, targets, error.what());
+  }
+  if (made.delta == nullptr) return report_half(module, targets);
+  for (const Piece& piece : placement.pieces) {
+    const auto taken = taken_.find(piece.target);
+    if (taken != taken_.end()) return drop_second(module, targets, *taken->second);
+  }
+  account(module, entry, made, bound.report);
+  std::shared_ptr<const ModuleDelta> whole = std::move(made.delta);
+  for (const Piece& piece : placement.pieces) {
+    taken_.emplace(piece.target, &module);
+    bound.modules.push_back({.target = piece.target,
+                             .delta = placement.is_plain() ? whole : cut(whole, piece.rows),
+                             .placement = entry.placement});
+  }
+}
+
+MadeDelta Binder::make(const FileModule& module, const Placement& placement) {
+  const Target first = placement.pieces.front().target;
+  const Component& component = components_[static_cast<std::size_t>(first.component)];
+  return make_delta({.file = file_,
+                     .module = module,
+                     .path = placement.path,
+                     .kind = placement.kind,
+                     .weight = placement.weight,
+                     .has_bias = placement.has_bias,
+                     .component = peft_component(component)});
+}
+
+void Binder::report_half(const FileModule& module, const std::vector<std::string>& targets) {
+  for (const auto& [role, tensor] : tensors_of(module)) {
+    if (role == Role::alpha) {
+      ledger_.set(tensor, Fate::ignored, targets, "an alpha without matrices has no effect");
+    } else {
+      ledger_.set(tensor, Fate::refused, targets,
+                  fmt::format("\"{}\" has its {} alone, the partner is missing", module.name,
+                              to_string(role)));
     }
-    return false;
   }
-  if (algorithm->make == nullptr) {
-    refuse(module, target,
-           fmt::format("{} is recognised, but this version cannot apply it", algorithm->name));
-    return false;
-  }
-  for (const auto& [role, tensor] : module.tensors) {
-    const auto is = [role = role](Role known) { return known == role; };
-    if (std::ranges::any_of(algorithm->needs, is) || std::ranges::any_of(algorithm->accepts, is))
-      continue;
-    refuse(module, target,
-           fmt::format("{} beside {} is recognised, but this version cannot apply it",
-                       to_string(role), algorithm->name));
-    return false;
-  }
-  return true;
 }
 
 /// Two spellings of one layer: a copy is dropped quietly, anything else is reported (lora-formats
 /// §2.9).
-void Binder::drop_second(const FileModule& module, const std::string& target,
+void Binder::drop_second(const FileModule& module, const std::vector<std::string>& targets,
                          const FileModule& first) {
   const bool is_copy =
       module.tensors.size() == first.tensors.size() &&
@@ -139,52 +195,58 @@ void Binder::drop_second(const FileModule& module, const std::string& target,
         const auto other = first.tensors.find(entry.first);
         return other != first.tensors.end() && same_bytes(file_, entry.second, other->second);
       });
-  for (const auto& [role, tensor] : module.tensors) {
-    ledger_.set(tensor, is_copy ? Fate::ignored : Fate::refused, target,
+  for (const auto& [role, tensor] : tensors_of(module)) {
+    ledger_.set(tensor, is_copy ? Fate::ignored : Fate::refused, targets,
                 is_copy ? fmt::format("an exact copy of \"{}\", earlier in the file", first.name)
                         : fmt::format("module defined twice; \"{}\", earlier in the file, is used",
                                       first.name));
   }
 }
 
-/// Makes the module's delta and accounts for its tensors; false where they do not fit the layer.
-bool Binder::compute(const FileModule& module, const Algorithm& algorithm, Target target,
-                     BoundAdapter& bound) {
-  const Component& component = components_[static_cast<std::size_t>(target.component)];
-  const std::string name = target_name(target);
-  std::shared_ptr<const ModuleDelta> delta;
-  try {
-    delta = algorithm.make(
-        {.file = file_,
-         .module = module,
-         .layer = component.tree->layer(target.layer),
-         .component = component.kind == ComponentKind::denoiser ? "unet" : "text_encoder"});
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::mismatch && error.kind() != ErrorKind::bad_file) throw;
-    refuse(module, name, error.what());
-    return false;
+/// Gives the tensors of a bound module their fates, and counts it.
+void Binder::account(const FileModule& module, const NameIndex::Entry& entry, const MadeDelta& made,
+                     BindReport& report) {
+  const Placement& placement = *entry.placement;
+  const std::vector<std::string> targets = target_names(placement);
+  const ModuleDelta& delta = *made.delta;
+  for (const auto& [role, tensor] : tensors_of(module)) {
+    if (std::ranges::find(made.unused, role) != made.unused.end()) {
+      ledger_.set(tensor, Fate::refused, targets,
+                  fmt::format("{} beside {} in one module: only {} is applied", to_string(role),
+                              made.algorithm, made.algorithm));
+    } else if (acts_on_bias(role) && !placement.has_bias) {
+      ledger_.set(tensor, Fate::note, targets, "the layer has no bias: this part has no effect");
+    } else if (delta.is_zero()) {
+      ledger_.set(tensor, Fate::note, targets,
+                  "no effect: its up matrix or its scale (alpha) is 0");
+    } else {
+      const std::string remark = delta.remark();
+      ledger_.set(tensor, remark.empty() ? Fate::bound : Fate::note,
+                  acts_on_bias(role) ? target_names(placement, true) : targets, remark);
+    }
   }
-  for (const auto& [role, tensor] : module.tensors) {
-    ledger_.set(tensor, delta->is_zero() ? Fate::note : Fate::bound, name,
-                delta->is_zero() ? "no effect: its up matrix or its scale (alpha) is 0" : "");
+  if (delta.rank() > 0) {
+    report.min_rank = report.max_rank == 0 ? delta.rank() : std::min(report.min_rank, delta.rank());
+    report.max_rank = std::max(report.max_rank, delta.rank());
   }
-  BindReport& report = bound.report;
-  report.min_rank =
-      report.bound_modules() == 0 ? delta->rank() : std::min(report.min_rank, delta->rank());
-  report.max_rank = std::max(report.max_rank, delta->rank());
-  ++report.modules[component.name];
-  ++report.algorithms[std::string(algorithm.name)];
-  bound.modules.push_back({.target = target, .delta = std::move(delta)});
-  return true;
+  const Target first = placement.pieces.front().target;
+  ++report.modules[components_[static_cast<std::size_t>(first.component)].name];
+  ++report.algorithms[made.algorithm];
+  if (std::ranges::find(report.dialects, entry.dialect) == report.dialects.end())
+    report.dialects.emplace_back(entry.dialect);
 }
 
-void Binder::settle_leftovers() {
+void Binder::settle_leftovers(BoundAdapter& bound) {
   for (const std::string& tensor : file_.unexplained()) {
-    ledger_.set(tensor, Fate::refused, "", "no adapter tensor ends like this");
+    if (const auto parameter = names_.find_parameter(tensor)) {
+      bind_replacement(tensor, *parameter, bound);
+    } else {
+      ledger_.set(tensor, Fate::refused, {}, "no adapter tensor ends like this");
+    }
   }
   for (const Repeated& repeated : file_.repeated()) {
     const bool is_copy = same_bytes(file_, repeated.tensor, repeated.first);
-    ledger_.set(repeated.tensor, is_copy ? Fate::ignored : Fate::refused, "",
+    ledger_.set(repeated.tensor, is_copy ? Fate::ignored : Fate::refused, {},
                 is_copy ? fmt::format("an exact copy of \"{}\"", repeated.first)
                         : fmt::format("the same part of the same module as \"{}\", which is used",
                                       repeated.first));
@@ -244,10 +306,12 @@ std::string BindReport::summary() const {
   for (const auto& [component, count] : modules)
     parts.push_back(fmt::format("{} modules of {}", count, component));
   for (const auto& [algorithm, count] : algorithms) kinds.push_back(algorithm);
-  const std::string rank = min_rank == max_rank ? fmt::format("rank {}", max_rank)
-                                                : fmt::format("ranks {} to {}", min_rank, max_rank);
-  std::string text = fmt::format("{}: {}, {}, {} ({})", file, fmt::join(parts, " and "),
-                                 fmt::join(kinds, ", "), rank, fmt::join(dialects, ", "));
+  if (max_rank > 0) {
+    kinds.push_back(min_rank == max_rank ? fmt::format("rank {}", max_rank)
+                                         : fmt::format("ranks {} to {}", min_rank, max_rank));
+  }
+  std::string text = fmt::format("{}: {}, {} ({})", file, fmt::join(parts, " and "),
+                                 fmt::join(kinds, ", "), fmt::join(dialects, ", "));
   const int used = count(Fate::bound), total = static_cast<int>(tensors.size());
   if (used == total) return text + fmt::format("; all {} tensors bound", total);
   text += fmt::format("; {} of {} tensors bound", used, total);

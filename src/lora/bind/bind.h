@@ -22,7 +22,7 @@ std::string_view to_string(Fate fate);
 
 struct TensorFate {
   std::string name;
-  std::string target;  ///< "<component>.<canonical parameter>", empty when none
+  std::vector<std::string> targets;  ///< "<component>.<canonical parameter>"; none where unknown
   Fate fate = Fate::bound;
   std::string reason;  ///< empty when bound plainly
 };
@@ -31,7 +31,7 @@ struct TensorFate {
 struct BindReport {
   std::string file;                         ///< file name without folders
   std::vector<std::string> dialects;        ///< those that explained at least one bound module
-  std::map<std::string, int> modules;       ///< bound modules per component
+  std::map<std::string, int> modules;       ///< bound modules of the file per component
   std::map<std::string, int> algorithms;    ///< bound modules per algorithm
   std::int64_t min_rank = 0, max_rank = 0;  ///< of the bound modules
   std::vector<TensorFate> tensors;
@@ -42,22 +42,25 @@ struct BindReport {
   std::string summary() const;
 };
 
+/// One layer's share of one module of the file.
 struct BoundModule {
   Target target;
-  std::shared_ptr<const ModuleDelta> delta;
+  std::shared_ptr<const ModuleDelta> delta;  ///< of the layer's own rows
+  /// The whole that the file speaks of: whose pristine weight the delta asks for.
+  std::shared_ptr<const Placement> placement;
 };
 
 /// The result: immutable, shared by every set that uses the adapter on this model.
 struct BoundAdapter {
   std::shared_ptr<const AdapterFile> file;
-  std::vector<BoundModule> modules;  ///< at most one per layer
+  std::vector<BoundModule> modules;  ///< at most one a layer; in file order
   BindReport report;
 };
 
 /// Binds all that fits and reports the rest. Throws mismatch when the file was made for another
 /// family, naming it and the tensor that shows it, even where single layers would fit by chance;
-/// mismatch when not one module fits, naming the nearest known name; unsupported for a layout that
-/// is recognised but not built. The components' trees outlive the result.
+/// mismatch when not one module fits, naming the nearest known name. The components' trees outlive
+/// the result.
 std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
                                          std::span<const Component> components,
                                          const NameIndex& names);

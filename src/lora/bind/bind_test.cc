@@ -59,7 +59,8 @@ TEST(Bind, AccountsForEveryTensorInFileOrder) {
   for (std::size_t i = 0; i < source.tensors().size(); ++i)
     EXPECT_EQ(adapter->report.tensors[i].name, source.tensors()[i].name);
   EXPECT_EQ(fate_of(*adapter, kQuery + ".alpha").fate, Fate::bound);
-  EXPECT_EQ(fate_of(*adapter, kQuery + ".alpha").target, kQuery + ".weight");
+  EXPECT_EQ(fate_of(*adapter, kQuery + ".alpha").targets,
+            std::vector<std::string>{"unet." + kQuery + ".weight"});
   EXPECT_EQ(fate_of(*adapter, "something").fate, Fate::refused);
   EXPECT_EQ(fate_of(*adapter, "unet.elsewhere.to_q.alpha").fate, Fate::refused);
   EXPECT_EQ(fate_of(*adapter, kOutput + ".alpha").fate, Fate::ignored);
@@ -219,7 +220,7 @@ TEST(Bind, EveryOrientationGivesTheSameDelta) {
   const auto delta = [](const Tensor& a, const Tensor& b) {
     MemorySource source;
     source.add(kQuery + ".lora_A.weight", a).add(kQuery + ".lora_B.weight", b);
-    return ToyModel().bind(source)->modules.at(0).delta->dense();
+    return ToyModel().bind(source)->modules.at(0).delta->weight_change({}, 1, 0);
   };
   const Tensor expected = delta(down, up);
   EXPECT_TRUE(testing::bit_identical(delta(turned(down), up), expected));
@@ -234,7 +235,8 @@ TEST(Bind, AxesOfKernelsMayBeFolded) {
     source.add("unet." + layer + ".lora_B.weight", uniform_tensor(up, DType::f32, 2));
     const ToyModel model;
     const auto adapter = model.bind(source);
-    return adapter->modules.at(0).delta->dense().shape() == model.layer(layer).weight->shape();
+    return adapter->modules.at(0).delta->weight_change({}, 1, 0).shape() ==
+           model.layer(layer).weight->shape();
   };
   EXPECT_TRUE(binds(ToyModel::kConv, {2, 6, 3, 3}, {8, 2, 1, 1}));
   EXPECT_TRUE(binds(ToyModel::kConv, {2, 54}, {8, 2}));

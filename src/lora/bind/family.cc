@@ -102,8 +102,7 @@ struct WidthVerdict {
   OtherFamily other;   ///< empty where one of them fits the model
 };
 
-WidthVerdict by_text_width(const AdapterFile& file, std::span<const Component> components,
-                           const NameIndex& names, ReadsText reads_text) {
+WidthVerdict by_text_width(const AdapterFile& file, const NameIndex& names, ReadsText reads_text) {
   WidthVerdict verdict;
   for (const FileModule& module : file.modules()) {
     if (!reads_text(flatten(module.name))) continue;
@@ -112,8 +111,7 @@ WidthVerdict by_text_width(const AdapterFile& file, std::span<const Component> c
     verdict.asked = true;
     const std::int64_t width = info->shape[1];
     if (const NameIndex::Entry* entry = names.find(module.name)) {
-      const auto component = static_cast<std::size_t>(entry->target.component);
-      const Shape& weight = components[component].tree->layer(entry->target.layer).weight->shape();
+      const Shape& weight = entry->placement->weight;
       if (weight.rank() >= 2 && weight[1] == width) return {.asked = true, .other = {}};
     }
     const std::string_view family = family_of_text_width(width);
@@ -139,13 +137,13 @@ OtherFamily nameless_family(const AdapterFile& file) {
 
 }  // namespace
 
-OtherFamily detect_other_family(const AdapterFile& file, std::span<const Component> components,
+OtherFamily detect_other_family(const AdapterFile& file, std::span<const Component>,
                                 const NameIndex& names) {
   if (!nameless_layout(file).empty()) return nameless_family(file);
   if (OtherFamily other = by_names(file, names); !other.name.empty()) return other;
   // A text encoder may fit by chance: SDXL's first one is SD 1.x's. The denoiser decides.
   for (const ReadsText reads_text : {is_cross_attention, is_text_projection}) {
-    WidthVerdict verdict = by_text_width(file, components, names, reads_text);
+    WidthVerdict verdict = by_text_width(file, names, reads_text);
     if (verdict.asked) return std::move(verdict.other);
   }
   return {};

@@ -1,7 +1,7 @@
-// From any spelling to a layer of the loaded model: one map, built from the model's own parameter
-// names.
+// From any spelling to a place on the model: one map, built from the model's own parameter names.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -9,42 +9,40 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lora/bind/placement.h"
 #include "lora/dialects/dialect.h"
-#include "nn/module_tree.h"
-#include "weights/name_map.h"
 
 namespace velatura::lora {
-
-/// A part of the model that adapters can change. Holds no ownership; the model outlives what is
-/// bound to it.
-struct Component {
-  std::string name;  ///< "unet", "te": as in reports
-  ComponentKind kind = ComponentKind::denoiser;
-  const nn::ModuleTree* tree = nullptr;
-  weights::NameMap native;  ///< rows of the single-file naming; may be empty
-};
-
-struct Target {
-  int component = 0;  ///< index into the components
-  nn::LayerId layer = 0;
-};
 
 class NameIndex {
  public:
   explicit NameIndex(std::span<const Component> components);
   struct Entry {
-    Target target;
+    std::shared_ptr<const Placement> placement;
     std::string_view dialect;
   };
   /// Null where the model has no such module. One trailing underscore, left by a converter in the
   /// wild, is forgiven.
   const Entry* find(std::string_view module) const;
+
+  /// A whole parameter: what a file names that replaces one (lora-formats §2.0, rule 4).
+  struct Parameter {
+    Entry entry;
+    bool is_bias = false;
+  };
+  /// By a parameter's own name in either naming ("….norm.query_norm.scale"), or a module's spelling
+  /// and ".weight" or ".bias"; nullopt where the model has none.
+  std::optional<Parameter> find_parameter(std::string_view tensor) const;
+
   /// The known spelling closest to `module`, for messages.
   std::string nearest(std::string_view module) const;
 
  private:
-  void add(const ModuleNames& names, Target target);
+  void add(const Component& component, int index);
+  void add_module(const ModuleNames& names, std::shared_ptr<const Placement> placement);
+  void insert(std::string alias, Entry entry);
   std::unordered_map<std::string, Entry> entries_;
+  std::unordered_map<std::string, Parameter> parameters_;  ///< those not called .weight or .bias
 };
 
 }  // namespace velatura::lora

@@ -4,14 +4,13 @@
 
 namespace velatura::lora {
 
-void add_comfy_aliases(const ModuleNames& module, const AddAlias& add) {
-  if (module.kind == ComponentKind::denoiser) {
-    add("diffusion_model." + module.native);
-    add("diffusion_model." + module.canonical);
-    add("model.diffusion_model." + module.native);
-  } else {
-    add("text_encoders.clip_l.transformer." + module.canonical);
-    add("clip_l." + module.canonical);
+void add_comfy_aliases(const ModuleNames& module, const Aliases& aliases) {
+  if (!weights::is_text_encoder(module.part)) {
+    for (const std::string& path : module.both()) aliases.add("diffusion_model." + path);
+    if (!module.native.empty()) aliases.add("model.diffusion_model." + module.native);
+  } else if (!module.canonical.empty()) {
+    aliases.add("text_encoders.clip_l.transformer." + module.canonical);
+    aliases.add("clip_l." + module.canonical);
   }
 }
 

@@ -35,7 +35,8 @@ TEST(Dialects, AFoundNameKnowsItsDialectAndLayer) {
     const NameIndex::Entry* entry = model.names().find(row.module);
     ASSERT_NE(entry, nullptr) << row.module;
     EXPECT_EQ(entry->dialect, row.dialect) << row.module;
-    EXPECT_EQ(entry->target.layer, model.unet().find(row.layer).value()) << row.module;
+    EXPECT_EQ(entry->placement->pieces.at(0).target.layer, model.unet().find(row.layer).value())
+        << row.module;
   }
 }
 

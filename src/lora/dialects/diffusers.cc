@@ -7,20 +7,21 @@
 
 namespace velatura::lora {
 
-void add_diffusers_aliases(const ModuleNames& module, const AddAlias& add) {
-  if (module.kind == ComponentKind::denoiser) {
-    add("unet." + module.canonical);
-    add(module.canonical);
+void add_diffusers_aliases(const ModuleNames& module, const Aliases& aliases) {
+  if (module.canonical.empty()) return;
+  if (!weights::is_text_encoder(module.part)) {
+    aliases.add("unet." + module.canonical);
+    aliases.add(module.canonical);
     return;
   }
-  add("text_encoder." + module.canonical);
-  add(module.canonical);
+  aliases.add("text_encoder." + module.canonical);
+  aliases.add(module.canonical);
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kOldNames = {
       {{".q_proj", ".to_q"}, {".k_proj", ".to_k"}, {".v_proj", ".to_v"}, {".out_proj", ".to_out"}}};
   for (const auto& [now, then] : kOldNames) {
     if (!module.canonical.ends_with(now)) continue;
     const std::string stem = module.canonical.substr(0, module.canonical.size() - now.size());
-    add("text_encoder." + stem + std::string(then));
+    aliases.add("text_encoder." + stem + std::string(then));
   }
 }
 

@@ -5,14 +5,15 @@
 
 namespace velatura::lora {
 
-void add_kohya_aliases(const ModuleNames& module, const AddAlias& add) {
-  if (module.kind == ComponentKind::denoiser) {
-    add("lora_unet_" + flatten(module.canonical));
-    add("lora_unet_" + flatten(module.native));
-    add("lora_unet_unet_" + flatten(module.canonical));
+void add_kohya_aliases(const ModuleNames& module, const Aliases& aliases) {
+  if (!weights::is_text_encoder(module.part)) {
+    for (const std::string& path : module.both()) {
+      aliases.add("lora_unet_" + flatten(path));
+      aliases.add("lora_unet_unet_" + flatten(path));
+    }
   } else {
-    add("lora_te_" + flatten(module.canonical));
-    add("lora_te1_" + flatten(module.canonical));
+    aliases.add("lora_te_" + flatten(module.canonical));
+    aliases.add("lora_te1_" + flatten(module.canonical));
   }
 }
 

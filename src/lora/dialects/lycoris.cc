@@ -3,9 +3,8 @@
 
 namespace velatura::lora {
 
-void add_lycoris_aliases(const ModuleNames& module, const AddAlias& add) {
-  add("lycoris_" + flatten(module.canonical));
-  if (module.kind == ComponentKind::denoiser) add("lycoris_" + flatten(module.native));
+void add_lycoris_aliases(const ModuleNames& module, const Aliases& aliases) {
+  for (const std::string& path : module.both()) aliases.add("lycoris_" + flatten(path));
 }
 
 }  // namespace velatura::lora

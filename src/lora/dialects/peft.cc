@@ -4,12 +4,12 @@
 
 namespace velatura::lora {
 
-void add_peft_aliases(const ModuleNames& module, const AddAlias& add) {
-  const std::string component = module.kind == ComponentKind::denoiser ? "unet." : "text_encoder.";
-  for (const std::string& path : {module.canonical, module.native}) {
-    add("base_model.model." + path);
-    add(component + "base_model.model." + path);
-    add("base_model.model." + component + path);
+void add_peft_aliases(const ModuleNames& module, const Aliases& aliases) {
+  const std::string component = !weights::is_text_encoder(module.part) ? "unet." : "text_encoder.";
+  for (const std::string& path : module.both()) {
+    aliases.add("base_model.model." + path);
+    aliases.add(component + "base_model.model." + path);
+    aliases.add("base_model.model." + component + path);
   }
 }
 

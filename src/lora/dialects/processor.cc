@@ -5,15 +5,15 @@
 
 namespace velatura::lora {
 
-void add_processor_aliases(const ModuleNames& module, const AddAlias& add) {
-  if (module.kind != ComponentKind::denoiser) return;
+void add_processor_aliases(const ModuleNames& module, const Aliases& aliases) {
+  if (weights::is_text_encoder(module.part)) return;
   const std::size_t at = module.canonical.rfind(".to_");
   if (at == std::string::npos) return;
   std::string last = module.canonical.substr(at + 1);
   if (last == "to_out.0") last = "to_out";
   const std::string name = module.canonical.substr(0, at) + ".processor." + last;
-  add("unet." + name);
-  add(name);
+  aliases.add("unet." + name);
+  aliases.add(name);
 }
 
 }  // namespace velatura::lora

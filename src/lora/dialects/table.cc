@@ -17,6 +17,13 @@ std::span<const Dialect> dialects() {
   return kDialects;
 }
 
+std::vector<std::string> ModuleNames::both() const {
+  std::vector<std::string> names;
+  if (!canonical.empty()) names.push_back(canonical);
+  if (!native.empty() && native != canonical) names.push_back(native);
+  return names;
+}
+
 std::string flatten(std::string_view path) {
   std::string flat(path);
   std::ranges::replace(flat, '.', '_');
