@@ -171,7 +171,7 @@ const FamilyRow* find_family(std::string_view id) {
 weights::NameMap native_names(Part part, std::span<const weights::TensorInfo> canonical) {
   switch (part) {
     case Part::unet:
-      return unet::ldm_names(canonical);
+      return unet::native_names(canonical);
     case Part::flux:
       return flux::native_names(canonical);
     case Part::z_image:

@@ -29,11 +29,13 @@ void ParameterList::add(weights::NameMap& rows, const std::string& canonical,
 
 void ParameterList::add_fused(weights::NameMap& rows, std::span<const std::string> names,
                               std::string_view ending, const std::string& file) const {
+  constexpr std::int64_t kMostRows = 1 << 30;  // far beyond any layer; sums of them stay exact
   weights::NameMap fused;
   std::int64_t begin = 0;
   for (const std::string& name : names) {
     const weights::TensorInfo* info = find(name + std::string(ending));
-    if (info == nullptr || info->shape.rank() == 0 || info->shape[0] == 0) return;
+    if (info == nullptr || info->shape.rank() == 0) return;
+    if (info->shape[0] < 1 || info->shape[0] > kMostRows) return;
     const std::int64_t end = begin + info->shape[0];
     fused.push_back({.canonical = info->name, .file = file, .begin = begin, .end = end});
     begin = end;

@@ -144,7 +144,7 @@ void check_size(const UNetConfig& config, std::size_t parameters) {
 
 }  // namespace
 
-weights::NameMap ldm_names(std::span<const weights::TensorInfo> canonical) {
+weights::NameMap native_names(std::span<const weights::TensorInfo> canonical) {
   const ParameterList parameters(canonical);
   const UNetConfig layout = layout_of(parameters);
   check_size(layout, parameters.size());

@@ -19,6 +19,6 @@ weights::NameMap ldm_names(const UNetConfig& config, std::string_view prefix = k
 
 /// LDM's rows, without prefix, for a list of canonical parameters: those of SDXL's added embedding
 /// too. Throws bad_file where the list is of no UNet.
-weights::NameMap ldm_names(std::span<const weights::TensorInfo> canonical);
+weights::NameMap native_names(std::span<const weights::TensorInfo> canonical);
 
 }  // namespace velatura::models::unet
