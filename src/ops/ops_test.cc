@@ -7,6 +7,7 @@
 #include "ops/attention.h"
 #include "ops/context.h"
 #include "ops/elementwise.h"
+#include "ops/kronecker.h"
 #include "ops/low_rank.h"
 #include "ops/norm.h"
 #include "velatura/error.h"
@@ -119,6 +120,61 @@ TEST_F(OpsTest, LowRankChecksItsArguments) {
                        picture);
   expect_error(ErrorKind::mismatch, "y has shape", [&] {
     low_rank_conv_update(context_, zeros({1, 6, 6, 3}), conv_down, scales, up, {}, picture);
+  });
+}
+
+TEST_F(OpsTest, KroneckerChecksItsArguments) {
+  const Weight w1(zeros({2, 3})), w2(zeros({5, 4}));
+  const Tensor x = zeros({7, 12}), scale = zeros({1});
+  Tensor y = zeros({7, 10});
+  kronecker_update(context_, x, w1, w2, scale, y);
+  expect_error(
+      ErrorKind::mismatch, "w1 [5, 4] and w2 [3, 2] do not fit a layer of 12 inputs and 10 outputs",
+      [&] {
+        kronecker_update(context_, x, Weight(zeros({5, 4})), Weight(zeros({3, 2})), scale, y);
+      });
+  expect_error(ErrorKind::mismatch, "do not fit", [&] {
+    kronecker_update(context_, x, w1, Weight(zeros({5, 4, 1, 1})), scale, y);
+  });
+  expect_error(ErrorKind::mismatch, "scale has shape [2], expected [1]",
+               [&] { kronecker_update(context_, x, w1, w2, zeros({2}), y); });
+  expect_error(ErrorKind::internal, "scale is missing",
+               [&] { kronecker_update(context_, x, w1, w2, {}, y); });
+  Tensor other_rows = zeros({6, 10});
+  expect_error(ErrorKind::mismatch, "y has shape [6, 10], expected [7, 10]",
+               [&] { kronecker_update(context_, x, w1, w2, scale, other_rows); });
+  Tensor other_type = zeros({7, 10}, DType::bf16);
+  expect_error(ErrorKind::internal, "differ in type",
+               [&] { kronecker_update(context_, x, w1, w2, scale, other_type); });
+  Tensor none = zeros({0, 10});
+  kronecker_update(context_, zeros({0, 12}), w1, w2, scale, none);
+
+  const Weight kernel(zeros({5, 4, 3, 3}));
+  Tensor picture = zeros({1, 6, 6, 10});
+  kronecker_conv_update(context_, zeros({1, 6, 6, 12}), w1, kernel, scale, ConvGeometry::same(3),
+                        picture);
+  expect_error(ErrorKind::mismatch, "y has shape", [&] {
+    kronecker_conv_update(context_, zeros({1, 6, 6, 12}), w1, kernel, scale, {}, picture);
+  });
+}
+
+TEST_F(OpsTest, MaskedAddChecksItsArguments) {
+  const Tensor delta = zeros({2, 3, 5});
+  Tensor y = zeros({2, 3, 5});
+  masked_add(context_, delta, zeros({6}), 1, y);
+  masked_add(context_, delta, zeros({3}), 1, y);
+  masked_add(context_, delta, zeros({1, 3}), 1, y);
+  expect_error(ErrorKind::mismatch, "a mask of 4 values does not fit the 6 rows",
+               [&] { masked_add(context_, delta, zeros({4}), 1, y); });
+  expect_error(ErrorKind::internal, "mask is missing",
+               [&] { masked_add(context_, delta, {}, 1, y); });
+  expect_error(ErrorKind::internal, "mask must be f32",
+               [&] { masked_add(context_, delta, zeros({6}, DType::bf16), 1, y); });
+  expect_error(ErrorKind::mismatch, "delta has shape", [&] {
+    masked_add(context_, zeros({6, 5}), zeros({6}), 1, y);
+  });
+  expect_error(ErrorKind::mismatch, "delta has shape", [&] {
+    add_scaled(context_, zeros({6, 5}), 1, y);
   });
 }
 

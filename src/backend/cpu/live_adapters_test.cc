@@ -1,5 +1,7 @@
 // linear_low_rank against the same formula in f32 on the reference, both ways it is computed in.
+#include <bit>
 #include <cmath>
+#include <vector>
 
 #include "backend/cpu/primitive_table.h"
 #include "ops/elementwise.h"
@@ -106,6 +108,98 @@ TEST(LiveAdapters, ScalesOfZeroLeaveEveryBit) {
         ops::linear(side.context(), inputs.x, weight, inputs.bias, {.residual = &inputs.residual});
     EXPECT_TRUE(testing::bit_identical(inputs.on(side.context(), Activation::none), plain));
   }
+}
+
+/// A bf16 value's two neighbours around `exact`, and how far between them it lies.
+struct Between {
+  explicit Between(double exact)
+      : below(towards_zero(exact)),
+        step(std::abs(double{std::bit_cast<float>(std::bit_cast<std::uint32_t>(below) + 0x10000u)} -
+                      below)) {
+    share = std::abs(exact - below) / step;
+  }
+  static float towards_zero(double exact) {
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(static_cast<float>(exact)) &
+                                0xffff0000u);
+  }
+  float below;
+  double step, share;
+};
+
+/// Errors of rounding in steps of bf16: their sum, and the variance that it has when each is
+/// rounded up with the probability of its distance, `share` · (1 − share).
+struct Errors {
+  void add(const Between& exact, double value) {
+    const double wanted = exact.below + std::copysign(exact.step * exact.share, exact.below);
+    sum += (value - wanted) / exact.step;
+    variance += exact.share * (1 - exact.share);
+    ++count;
+  }
+  /// In standard deviations.
+  double off() const { return sum / std::sqrt(variance); }
+  double sum = 0, variance = 0;
+  std::int64_t count = 0;
+};
+
+/// The merged weight of n inputs and outputs, read out with rows of the identity: each product with
+/// 1 is exact.
+Tensor merged_weight(const Inputs& inputs, std::int64_t n) {
+  Side side(make_cpu_backend(), DType::bf16);
+  Tensor rows = Tensor::zeros({1, 2 * n, n}, DType::f32);
+  for (std::int64_t i = 0; i < 2 * n; ++i) rows.mutable_data<float>()[i * n + i % n] = 1;
+  const Weight weight(inputs.weight), down(inputs.down), up(inputs.up);
+  const Tensor y = ops::linear_low_rank(side.context(), from_f32(rows, DType::bf16), weight, {},
+                                        {down, inputs.scales, up});
+  return to_f32(y.reshaped({2 * n, n}).slice(0, n));
+}
+
+/// Merging rounds changes far below bf16's step of the weight up or down; all of one sign, rounding
+/// to nearest would drop them. Over the whole weight, every input and every output the mean error
+/// is no more than chance leaves (kWorst deviations of a sum of independent roundings), so the
+/// fixed pattern has neither a bias nor a direction.
+TEST(LiveAdapters, MergingIsUnbiased) {
+  if (!cpu_features().avx512_bf16) GTEST_SKIP() << "only bf16 merges";
+  const std::int64_t n = 320, rank = 16;
+  ASSERT_TRUE(
+      merges_low_rank({.type = DType::bf16, .rows = 2 * n, .in = n, .out = n}, rank, 2 * n));
+  Inputs inputs({1, 2, n, n, rank}, DType::bf16);
+  const auto positive = [](const Tensor& tensor) {
+    Tensor values = to_f32(tensor).clone();
+    for (float& value : values.mutable_floats()) value = std::abs(value);
+    return from_f32(values, DType::bf16);
+  };
+  inputs.down = positive(inputs.down);
+  inputs.up = positive(inputs.up);
+  // A power of two, so that up · scale is exact in bf16: Δ is some 2⁻¹² beside weights of some ½
+  // whose step is 2⁻⁹.
+  inputs.scales =
+      Tensor::from(std::vector<float>(static_cast<std::size_t>(rank), 0x1p-14f), {rank});
+  const Tensor merged = merged_weight(inputs, n);
+  const Tensor down = to_f32(inputs.down), up = to_f32(inputs.up), weight = to_f32(inputs.weight);
+
+  Errors all;
+  std::vector<Errors> of_input(static_cast<std::size_t>(n)), of_output(static_cast<std::size_t>(n));
+  double change = 0;  // in steps: what rounding to nearest would lose
+  for (std::int64_t o = 0; o < n; ++o) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      double delta = 0;
+      for (std::int64_t r = 0; r < rank; ++r) {
+        delta += 0x1p-14 * double{up.data<float>()[o * rank + r]} * down.data<float>()[r * n + i];
+      }
+      const Between exact(weight.data<float>()[o * n + i] + delta);
+      const double value = merged.data<float>()[i * n + o];
+      all.add(exact, value);
+      of_input[static_cast<std::size_t>(i)].add(exact, value);
+      of_output[static_cast<std::size_t>(o)].add(exact, value);
+      if (delta < exact.step / 2) change += delta / exact.step;
+    }
+  }
+  EXPECT_LT(std::abs(all.off()), kWorst);
+  for (const std::vector<Errors>& lines : {of_input, of_output}) {
+    for (const Errors& line : lines) EXPECT_LT(std::abs(line.off()), kWorst);
+  }
+  // The bound on the mean error is some hundredths of what nearest would lose: the test can tell.
+  EXPECT_LT(kWorst * std::sqrt(all.variance), change / 10);
 }
 
 }  // namespace

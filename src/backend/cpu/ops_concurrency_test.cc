@@ -4,6 +4,7 @@
 
 #include "ops/attention.h"
 #include "ops/elementwise.h"
+#include "ops/kronecker.h"
 #include "ops/low_rank.h"
 #include "ops/norm.h"
 #include "tests/support/against_reference.h"
@@ -26,6 +27,9 @@ struct Block {
   Weight up{uniform_tensor({32, 4}, DType::f32, 4)};
   Tensor bias = uniform_tensor({32}, DType::f32, 5);
   Tensor scales = uniform_tensor({4}, DType::f32, 6);
+  Weight outer{uniform_tensor({4, 4}, DType::f16, 10)};
+  Weight inner{uniform_tensor({8, 8}, DType::f16, 11)};
+  Tensor scale = uniform_tensor({1}, DType::f32, 12);
 
   Tensor forward(ops::Context& context, const Tensor& x) const {
     // 3×3 of as many pixels and channels as a backend may leave the direct way for, then 1×1.
@@ -38,6 +42,7 @@ struct Block {
     Tensor hidden = ops::linear_low_rank(context, tokens, dense, bias, {down, scales, up},
                                          {.residual = &tokens});
     ops::low_rank_update(context, tokens, down, scales, up, hidden);
+    ops::kronecker_update(context, tokens, outer, inner, scale, hidden);
     const Tensor mixed = ops::attention(context, hidden, hidden, tokens, {.heads = 2});
     return ops::layer_norm(context, ops::add(context, mixed, tokens), bias, bias, 1e-5f);
   }

@@ -1,5 +1,6 @@
 // The same call gives the same bits: a seed repeats its picture byte for byte.
 #include "ops/attention.h"
+#include "ops/kronecker.h"
 #include "ops/low_rank.h"
 #include "ops/norm.h"
 #include "tests/support/against_reference.h"
@@ -63,6 +64,18 @@ TEST(OpsRepeat, LowRank) {
     Tensor y = uniform_tensor({500, 160}, context.compute(), 5);
     const Tensor x = uniform_tensor({500, 320}, context.compute(), 1);
     ops::low_rank_update(context, x, down, scales, up, y);
+    return y;
+  });
+}
+
+TEST(OpsRepeat, Kronecker) {
+  const Weight w1(uniform_tensor({10, 16}, DType::f16, 2));
+  const Weight w2(uniform_tensor({20, 18}, DType::f16, 3));
+  const Tensor scale = uniform_tensor({1}, DType::f32, 4);
+  expect_repeatable([&](ops::Context& context) {
+    Tensor y = uniform_tensor({501, 200}, context.compute(), 5);
+    const Tensor x = uniform_tensor({501, 288}, context.compute(), 1);
+    ops::kronecker_update(context, x, w1, w2, scale, y);
     return y;
   });
 }

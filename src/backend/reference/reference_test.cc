@@ -10,6 +10,7 @@
 #include "ops/attention.h"
 #include "ops/context.h"
 #include "ops/elementwise.h"
+#include "ops/kronecker.h"
 #include "ops/low_rank.h"
 #include "ops/norm.h"
 #include "tests/support/tensors.h"
@@ -127,6 +128,37 @@ TEST_F(ReferenceTest, LowRankIsTwoProducts) {
   ops::low_rank_conv_update(f32_, x, ops::Weight(kernel.reshaped({4, 3, 1, 1})), scales,
                             ops::Weight(up), {}, by_picture);
   EXPECT_TRUE(within(by_rows, by_picture, kF32));
+}
+
+/// y += scale · x · (w1 ⊗ w2)ᵀ with (w1 ⊗ w2)[l·out_k + k, m·in_n + n] = w1[l, m] · w2[k, n],
+/// built here as a convolution's weight.
+TEST_F(ReferenceTest, KroneckerIsTheProductOfItsFactors) {
+  const std::int64_t out_k = 4, in_n = 2;
+  const ops::ConvGeometry geometry{.stride = 2, .pad_bottom = 1, .pad_right = 1};
+  const Tensor x = uniform_tensor({2, 6, 7, 6}, DType::f32, 1);
+  const Tensor w1 = uniform_tensor({5, 3}, DType::f32, 2);
+  const Tensor scale = Tensor::from(std::vector<float>{-0.6f}, {1});
+  for (const std::int64_t kernel : {3, 1}) {
+    const Tensor w2 = uniform_tensor({out_k, in_n, kernel, kernel}, DType::f32, 3);
+    const Tensor dense =
+        generated({5 * out_k, 3 * in_n, kernel, kernel}, [&](auto o, auto i, auto h, auto w) {
+          return scale.floats()[0] *
+                 w1.floats()[static_cast<std::size_t>(o / out_k * 3 + i / in_n)] *
+                 at(w2, {o % out_k, i % in_n, h, w});
+        });
+    const Tensor delta = convolved(x, dense, kernel == 3 ? geometry : ops::ConvGeometry{});
+    const Tensor before = uniform_tensor(delta.shape(), DType::f32, 4);
+    const Tensor expected = ops::add(f32_, before, delta);
+    Tensor y = before.clone();
+    ops::kronecker_conv_update(f32_, x, ops::Weight(w1), ops::Weight(w2), scale,
+                               kernel == 3 ? geometry : ops::ConvGeometry{}, y);
+    EXPECT_TRUE(within(y, expected, kF32));
+    if (kernel != 1) continue;
+    Tensor by_rows = before.clone();
+    ops::kronecker_update(f32_, x, ops::Weight(w1), ops::Weight(w2.reshaped({out_k, in_n})), scale,
+                          by_rows);
+    EXPECT_TRUE(within(by_rows, expected, kF32));
+  }
 }
 
 /// After normalising, each group has mean 0 and variance 1 (less what ε takes), before gain and
