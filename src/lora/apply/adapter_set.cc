@@ -12,45 +12,6 @@ namespace velatura::lora {
 
 namespace {
 
-float strength_of(const AdapterUse& use, weights::Part part) {
-  return weights::is_text_encoder(part) ? use.text : use.denoiser;
-}
-
-void check(const AdapterUse& use) {
-  if (!std::isfinite(use.denoiser) || !std::isfinite(use.text)) {
-    fail(ErrorKind::invalid_argument, "the strength of \"{}\" is not a finite number",
-         use.adapter->file->stem());
-  }
-  if (use.ranks < 0) {
-    fail(ErrorKind::invalid_argument, "\"{}\" is asked for {} ranks; 1 or more, or 0 for all",
-         use.adapter->file->stem(), use.ranks);
-  }
-}
-
-/// By identity; equal ones by strength too, since they are added up and a sum of floats depends on
-/// its order.
-std::vector<AdapterUse> in_fixed_order(std::vector<AdapterUse> named) {
-  const auto key = [](const AdapterUse& use) {
-    return std::tie(use.adapter->file->content_hash(), use.ranks, use.denoiser, use.text);
-  };
-  std::ranges::for_each(named, check);
-  std::ranges::sort(named, [&](const auto& a, const auto& b) { return key(a) < key(b); });
-  std::vector<AdapterUse> uses;
-  for (AdapterUse& use : named) {
-    const bool again =
-        !uses.empty() && uses.back().ranks == use.ranks &&
-        uses.back().adapter->file->content_hash() == use.adapter->file->content_hash();
-    if (again) {
-      uses.back().denoiser += use.denoiser;
-      uses.back().text += use.text;
-      check(uses.back());
-    } else {
-      uses.push_back(std::move(use));
-    }
-  }
-  return uses;
-}
-
 /// W + Σ strength · ΔW in f32, from the pristine weight. `strengths` go with the stack's parts.
 std::shared_ptr<const ops::Weight> fuse(const nn::LayerInfo& layer, const LayerStack& stack,
                                         std::span<const float> strengths) {
@@ -67,10 +28,8 @@ std::shared_ptr<const ops::Weight> fuse(const nn::LayerInfo& layer, const LayerS
   return std::make_shared<const ops::Weight>(std::move(merged));
 }
 
-}  // namespace
-
 /// A stack with this set's strengths.
-class AdapterSet::LiveDelta : public nn::LayerDelta {
+class LiveDelta : public nn::LayerDelta {
  public:
   LiveDelta(const nn::LayerInfo& layer, const LayerStack& stack)
       : stack_(stack),
@@ -107,93 +66,121 @@ class AdapterSet::LiveDelta : public nn::LayerDelta {
   Tensor scales_;
 };
 
-struct AdapterSet::ComponentState {
+struct ComponentState {
   std::shared_ptr<const ComponentStacks> stacks;
   std::vector<std::size_t> uses;  ///< of the stacks' members, as indices into uses_
   std::vector<std::shared_ptr<LiveDelta>> deltas;  ///< of the stacks' layers, live sets alone
   nn::LayerPatches patches;
 };
 
+}  // namespace
+
+struct AdapterSet::State {
+  std::vector<Component> components;
+  std::vector<AdapterUse> uses;
+  Mode mode;
+  SetOptions options;
+  std::vector<ComponentState> states;
+
+  void rebuild(std::size_t component);
+  void write_scales(const ComponentState& state, weights::Part part);
+};
+
 AdapterSet::AdapterSet(std::span<const Component> components, std::vector<AdapterUse> uses,
-                       Mode mode, std::shared_ptr<StackCache> cache)
-    : components_(components.begin(), components.end()),
-      uses_(in_fixed_order(std::move(uses))),
-      mode_(mode),
-      cache_(cache ? std::move(cache) : std::make_shared<StackCache>()),
-      states_(components.size()) {
-  for (std::size_t component = 0; component < components_.size(); ++component) rebuild(component);
+                       Mode mode, SetOptions options)
+    : state_(std::make_unique<State>()) {
+  state_->components.assign(components.begin(), components.end());
+  state_->uses = in_fixed_order(std::move(uses));
+  state_->mode = mode;
+  state_->options = std::move(options);
+  if (!state_->options.cache) state_->options.cache = std::make_shared<StackCache>();
+  state_->states.resize(components.size());
+  for (std::size_t component = 0; component < components.size(); ++component)
+    state_->rebuild(component);
 }
 
 AdapterSet::~AdapterSet() = default;
 AdapterSet::AdapterSet(AdapterSet&&) noexcept = default;
 AdapterSet& AdapterSet::operator=(AdapterSet&&) noexcept = default;
 
-void AdapterSet::rebuild(std::size_t component) {
-  const weights::Part kind = components_[component].part;
-  const nn::ModuleTree& tree = *components_[component].tree;
+std::size_t AdapterSet::size() const {
+  return state_->uses.size();
+}
+
+const AdapterUse& AdapterSet::use(std::size_t index) const {
+  return state_->uses.at(index);
+}
+
+void AdapterSet::State::rebuild(std::size_t component) {
+  const weights::Part kind = components[component].part;
+  const nn::ModuleTree& tree = *components[component].tree;
   ComponentState state;
   StackKey key{.component = component, .members = {}};
-  for (std::size_t use = 0; use < uses_.size(); ++use) {
-    if (strength_of(uses_[use], kind) == 0) continue;
-    key.members.push_back({.adapter = uses_[use].adapter, .ranks = uses_[use].ranks});
+  for (std::size_t use = 0; use < uses.size(); ++use) {
+    if (uses[use].strength(kind) == 0) continue;
+    key.members.push_back({.adapter = uses[use].adapter, .ranks = uses[use].ranks});
     state.uses.push_back(use);
   }
-  state.stacks = cache_->get(std::move(key));
+  state.stacks = options.cache->get(std::move(key));
   state.patches = nn::LayerPatches(tree.layers().size());
   for (const ComponentStacks::Layer& layer : state.stacks->layers) {
     const nn::LayerInfo& info = tree.layer(layer.id);
-    if (mode_ == Mode::live) {
+    if (mode == Mode::live) {
       state.deltas.push_back(std::make_shared<LiveDelta>(info, *layer.stack));
       state.patches.at(layer.id).deltas.push_back(state.deltas.back());
       continue;
     }
     std::vector<float> strengths;
     for (const std::size_t member : layer.members)
-      strengths.push_back(strength_of(uses_[state.uses[member]], kind));
+      strengths.push_back(uses[state.uses[member]].strength(kind));
     state.patches.at(layer.id).weight = fuse(info, *layer.stack, strengths);
   }
   write_scales(state, kind);
-  states_[component] = std::move(state);
+  states[component] = std::move(state);
 }
 
-void AdapterSet::write_scales(const ComponentState& state, weights::Part kind) {
+void AdapterSet::State::write_scales(const ComponentState& state, weights::Part kind) {
   std::vector<float> strengths;
   for (std::size_t at = 0; at < state.deltas.size(); ++at) {
     strengths.clear();
     for (const std::size_t member : state.stacks->layers[at].members)
-      strengths.push_back(strength_of(uses_[state.uses[member]], kind));
+      strengths.push_back(uses[state.uses[member]].strength(kind));
     state.deltas[at]->set_scales(strengths);
   }
 }
 
 const nn::LayerPatches* AdapterSet::patches(std::size_t component) const {
-  const bool touched = component < states_.size() && !states_[component].stacks->layers.empty();
-  return touched ? &states_[component].patches : nullptr;
+  const bool touched =
+      component < state_->states.size() && !state_->states[component].stacks->layers.empty();
+  return touched ? &state_->states[component].patches : nullptr;
 }
 
-void AdapterSet::set_strength(std::size_t index, float denoiser, float text) {
-  AdapterUse changed = uses_.at(index);
+void AdapterSet::set_strength(std::size_t index, float denoiser, float text,
+                              std::optional<float> te2, std::optional<float> t5) {
+  AdapterUse changed = state_->uses.at(index);
   changed.denoiser = denoiser;
   changed.text = text;
+  if (te2) changed.te2 = te2;
+  if (t5) changed.t5 = t5;
   check(changed);
-  const AdapterUse before = std::exchange(uses_[index], std::move(changed));
-  for (std::size_t component = 0; component < components_.size(); ++component) {
-    const weights::Part kind = components_[component].part;
-    const float then = strength_of(before, kind), now = strength_of(uses_[index], kind);
+  const AdapterUse before = std::exchange(state_->uses[index], std::move(changed));
+  for (std::size_t component = 0; component < state_->components.size(); ++component) {
+    const weights::Part kind = state_->components[component].part;
+    const float then = before.strength(kind), now = state_->uses[index].strength(kind);
     if (then == now) continue;
-    if (mode_ == Mode::fused || then == 0 || now == 0) {
-      rebuild(component);
+    if (state_->mode == Mode::fused || then == 0 || now == 0) {
+      state_->rebuild(component);
     } else {
-      write_scales(states_[component], kind);
+      state_->write_scales(state_->states[component], kind);
     }
   }
 }
 
 std::size_t AdapterSet::find(const std::string& content_hash) const {
-  const auto found = std::ranges::find_if(uses_, [&](const AdapterUse& use) {
+  const auto found = std::ranges::find_if(state_->uses, [&](const AdapterUse& use) {
     return use.adapter->file->content_hash() == content_hash;
   });
-  return static_cast<std::size_t>(found - uses_.begin());
+  return static_cast<std::size_t>(found - state_->uses.begin());
 }
 
 }  // namespace velatura::lora

@@ -40,7 +40,7 @@ class AdapterSetTest : public ::testing::Test {
 
   AdapterSet make(std::vector<AdapterUse> uses, Mode mode = Mode::live,
                   std::shared_ptr<StackCache> cache = nullptr) const {
-    return AdapterSet(model_.components(), std::move(uses), mode, std::move(cache));
+    return AdapterSet(model_.components(), std::move(uses), mode, {.cache = std::move(cache)});
   }
   AdapterUse use(std::size_t index, float denoiser, float text = 0, std::int64_t ranks = 0) const {
     return {.adapter = adapters_.at(index), .denoiser = denoiser, .text = text, .ranks = ranks};
