@@ -38,6 +38,7 @@ velatura_pkg(UTF8PROC libutf8proc libutf8proc-dev)
 velatura_pkg(XXHASH libxxhash libxxhash-dev)
 velatura_pkg(CRYPTO libcrypto libssl-dev)
 velatura_pkg(ZLIB zlib zlib1g-dev)
+velatura_pkg(SQLITE3 sqlite3 libsqlite3-dev)
 
 macro(velatura_package name package)
   find_package(${name} QUIET ${ARGN})

@@ -34,6 +34,7 @@ VENDORS = {
     r"png\.h|jpeglib\.h|webp/": ["image", "tests"],
     r"CLI/": ["apps"],
     r"pcre2\.h|utf8proc\.h": ["tokenizers"],
+    r"sqlite3\.h": ["lora/library"],
     r"sys/mman\.h|unistd\.h|fcntl\.h|sys/": ["base", "apps", "tests"],
 }
 

@@ -1,0 +1,198 @@
+#include "lora/library/names.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "lora/library/clean_text.h"
+#include "lora/library/metadata.h"
+
+namespace velatura::lora::library {
+
+namespace {
+
+/// lora-formats §1.20: these words stand for something else in a web UI's list.
+constexpr auto kForbiddenAliases = std::to_array<std::string_view>({"none", "addams"});
+
+constexpr std::size_t kFewestHashDigits = 8;
+
+std::string_view without_extension(std::string_view path) {
+  const std::size_t dot = path.rfind('.');
+  const std::size_t slash = path.rfind('/');
+  const bool has_extension =
+      dot != path.npos && dot != 0 && (slash == path.npos || dot > slash + 1);
+  return has_extension ? path.substr(0, dot) : path;
+}
+
+bool is_hash(std::string_view text) {
+  return text.size() >= kFewestHashDigits && text.size() <= 64 &&
+         text.find_first_not_of("0123456789abcdef") == text.npos && !is_hash_of_nothing(text);
+}
+
+}  // namespace
+
+NameTable::NameTable(const LibraryEntries& entries) : entries_(entries) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const LibraryEntry& entry = *entries[i];
+    const auto at = static_cast<Position>(i);
+    names_.emplace_back(entry.name, at);
+    paths_.emplace_back(entry.relative_path, at);
+    if (const auto bare = without_extension(entry.relative_path); bare != entry.relative_path)
+      paths_.emplace_back(bare, at);
+    for (const std::string* alias : {&entry.output_name, &entry.title}) {
+      if (!alias->empty() &&
+          std::ranges::find(kForbiddenAliases, lowered(*alias)) == kForbiddenAliases.end())
+        aliases_.emplace_back(*alias, at);
+    }
+    const FileHashValues& hashes = entry.hashes;
+    for (const std::string* hash : {&hashes.sha256, &hashes.auto_v1, &hashes.auto_v3}) {
+      if (!hash->empty()) hashes_.emplace_back(*hash, at);
+    }
+    for (const std::string& hash : entry.claimed_hashes) hashes_.emplace_back(hash, at);
+  }
+  for (Rows* rows : {&paths_, &names_, &aliases_, &hashes_}) {
+    std::ranges::sort(*rows);
+    rows->erase(std::ranges::unique(*rows).begin(), rows->end());
+  }
+}
+
+namespace {
+
+using Row = std::pair<std::string_view, std::uint32_t>;
+
+std::vector<std::uint32_t> equal(const std::vector<Row>& rows, std::string_view key) {
+  std::vector<std::uint32_t> found;
+  for (const Row& row : std::ranges::equal_range(rows, key, {}, &Row::first))
+    found.push_back(row.second);
+  return found;
+}
+
+}  // namespace
+
+NameTable::Found NameTable::by_path(std::string_view name) const {
+  Found found = equal(paths_, name);
+  if (found.empty() && name.find('\\') != name.npos) {
+    std::string slashed(name);
+    std::ranges::replace(slashed, '\\', '/');
+    found = equal(paths_, slashed);
+  }
+  if (found.empty() && name.starts_with('/')) {
+    for (Position i = 0; i < entries_.size(); ++i) {
+      if (entries_[i]->path == name) found.push_back(i);
+    }
+  }
+  // The same path in several roots: the first root's is meant, as on a search path.
+  if (found.size() > 1 && std::ranges::all_of(found, [&](Position at) {
+        return at == found[0] || entries_[at]->root != entries_[found[0]]->root;
+      }))
+    found.resize(1);
+  return found;
+}
+
+NameTable::Found NameTable::by_name(std::string_view name) const {
+  Found found = equal(names_, name);
+  if (!found.empty()) return found;
+  found = equal(names_, without_extension(name));
+  std::erase_if(found, [&](Position at) { return entries_[at]->path.filename() != name; });
+  return found;
+}
+
+NameTable::Found NameTable::by_alias(std::string_view name) const {
+  return equal(aliases_, name);
+}
+
+NameTable::Found NameTable::by_hash(std::string_view name) const {
+  const std::string hex = lowered(name);
+  if (!is_hash(hex)) return {};
+  Found found;
+  const auto end = [&] {
+    std::string next = hex;
+    ++next.back();
+    return std::ranges::lower_bound(hashes_, std::string_view(next), {}, &Row::first);
+  }();
+  for (auto at = std::ranges::lower_bound(hashes_, std::string_view(hex), {}, &Row::first);
+       at != end; ++at) {
+    if (at->first.starts_with(hex)) found.push_back(at->second);
+  }
+  // A stated hash may be shorter than what was asked for: 10 or 12 digits of 64.
+  for (const std::size_t length : {std::size_t{8}, std::size_t{10}, std::size_t{12}}) {
+    if (found.empty() && hex.size() > length) found = equal(hashes_, hex.substr(0, length));
+  }
+  std::ranges::sort(found);
+  found.erase(std::ranges::unique(found).begin(), found.end());
+  return found;
+}
+
+NameTable::Found NameTable::without_case(std::string_view name) const {
+  Found found;
+  const std::string wanted = lowered(name);
+  for (Position i = 0; i < entries_.size(); ++i) {
+    const LibraryEntry& entry = *entries_[i];
+    if (lowered(entry.name) == wanted || lowered(without_extension(entry.relative_path)) == wanted)
+      found.push_back(i);
+  }
+  return found;
+}
+
+std::size_t NameTable::only(Found found, std::string_view name, std::string_view what) const {
+  if (found.size() > 1) {  // one that cannot be used is not meant
+    Found usable = found;
+    std::erase_if(usable, [&](Position at) { return !entries_[at]->problem.empty(); });
+    if (!usable.empty()) found = std::move(usable);
+  }
+  if (found.size() > 1) {  // of several roots the first is meant
+    const std::filesystem::path& first = entries_[found[0]]->root;
+    std::erase_if(found, [&](Position at) { return entries_[at]->root != first; });
+  }
+  if (found.size() == 1) return found[0];
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> paths;
+  for (const Position at : std::span(found).first(std::min(found.size(), kShown)))
+    paths.push_back(fmt::format("\"{}\"", without_extension(entries_[at]->relative_path)));
+  fail(ErrorKind::invalid_argument, "LoRA \"{}\" is {} {} files: say which by its path, {}{}", name,
+       what, found.size(), fmt::join(paths, ", "), found.size() > kShown ? " …" : "");
+}
+
+void NameTable::fail_unknown(std::string_view name) const {
+  if (entries_.empty()) {
+    fail(ErrorKind::not_found,
+         "LoRA \"{}\" was not found: the model folders hold none at all (add one with --models "
+         "DIR)",
+         name);
+  }
+  std::vector<std::string> known;
+  for (const auto& [text, at] : names_) {
+    if (known.empty() || known.back() != text) known.emplace_back(text);
+  }
+  fail(ErrorKind::not_found, "LoRA \"{}\" was not found; nearest names: {}", name,
+       fmt::join(nearest_names(name, known, 3), ", "));
+}
+
+std::size_t NameTable::find(std::string_view name) const {
+  if (name.empty()) fail(ErrorKind::invalid_argument, "the name of a LoRA is empty");
+  constexpr std::size_t kLongest = 4096;
+  if (name.size() > kLongest)
+    fail(ErrorKind::invalid_argument, "the name of a LoRA has {} bytes, at most {} are allowed",
+         name.size(), kLongest);
+  struct Step {
+    Found (NameTable::*search)(std::string_view) const;
+    std::string_view what;
+  };
+  static constexpr auto kSteps =
+      std::to_array<Step>({{&NameTable::by_path, "the path of"},
+                           {&NameTable::by_name, "the name of"},
+                           {&NameTable::by_alias, "the title of"},
+                           {&NameTable::by_hash, "the hash of"},
+                           {&NameTable::without_case, "in other letter case the name of"}});
+  for (const Step& step : kSteps) {
+    Found found = (this->*step.search)(name);
+    if (!found.empty()) return only(std::move(found), name, step.what);
+  }
+  fail_unknown(name);
+}
+
+}  // namespace velatura::lora::library
