@@ -9,8 +9,39 @@ namespace velatura::lora {
 namespace {
 
 constexpr std::array kLoraNeeds = {Role::down, Role::up};
-constexpr std::array kLoraAccepts = {Role::alpha, Role::scale, Role::scalar, Role::dora_scale,
+constexpr std::array kLoraAccepts = {
+    Role::alpha,   Role::scale,      Role::scalar,           Role::down_bias,
+    Role::up_bias, Role::dora_scale, Role::magnitude_vector, Role::reshape_weight};
+constexpr std::array kMlxNeeds = {Role::down_transposed, Role::up_transposed};
+constexpr std::array kTuckerNeeds = {Role::down, Role::up, Role::mid};
+constexpr std::array kTuckerAccepts = {Role::alpha, Role::scale, Role::scalar, Role::dora_scale,
+                                       Role::magnitude_vector};
+constexpr std::array kLohaNeeds = {Role::hada_w1_a, Role::hada_w1_b, Role::hada_w2_a,
+                                   Role::hada_w2_b};
+constexpr std::array kLohaAccepts = {Role::alpha,           Role::scale,   Role::scalar,
+                                     Role::hada_t1,         Role::hada_t2, Role::dora_scale,
                                      Role::magnitude_vector};
+constexpr std::array kLokrNeeds = {Role::lokr_w1, Role::lokr_w2};
+constexpr std::array kLokrAccepts = {Role::alpha, Role::scale, Role::scalar, Role::dora_scale,
+                                     Role::magnitude_vector};
+constexpr std::array kLokrOfW2Needs = {Role::lokr_w1, Role::lokr_w2_a, Role::lokr_w2_b};
+constexpr std::array kLokrOfW2Accepts = {Role::alpha,   Role::scale,      Role::scalar,
+                                         Role::lokr_t2, Role::dora_scale, Role::magnitude_vector};
+constexpr std::array kLokrOfW1Needs = {Role::lokr_w1_a, Role::lokr_w1_b, Role::lokr_w2};
+constexpr std::array kLokrOfW1Accepts = {Role::alpha,   Role::scale,      Role::scalar,
+                                         Role::lokr_t1, Role::dora_scale, Role::magnitude_vector};
+constexpr std::array kLokrOfBothNeeds = {Role::lokr_w1_a, Role::lokr_w1_b, Role::lokr_w2_a,
+                                         Role::lokr_w2_b};
+constexpr std::array kLokrOfBothAccepts = {Role::alpha,           Role::scale,   Role::scalar,
+                                           Role::lokr_t1,         Role::lokr_t2, Role::dora_scale,
+                                           Role::magnitude_vector};
+constexpr std::array kDifferenceNeeds = {Role::diff};
+constexpr std::array kBiasNeeds = {Role::diff_b};
+constexpr std::array kNormNeeds = {Role::norm_w};
+constexpr std::array kNormAccepts = {Role::norm_b};
+constexpr std::array kNormBiasNeeds = {Role::norm_b};
+constexpr std::array kSetWeightNeeds = {Role::set_weight};
+constexpr std::array kSparseNeeds = {Role::sparse_indices, Role::sparse_values, Role::sparse_size};
 constexpr std::array kGloraNeeds = {Role::glora_a1, Role::glora_a2, Role::glora_b1, Role::glora_b2};
 constexpr std::array kGloraAccepts = {Role::alpha,    Role::scale,      Role::scalar,
                                       Role::glora_bm, Role::dora_scale, Role::magnitude_vector};
@@ -117,13 +148,26 @@ bool has_all(const FileModule& module, std::span<const Role> roles) {
 
 std::span<const Algorithm> algorithms() {
   static constexpr auto kAlgorithms = std::to_array<Algorithm>({
+      {"Tucker LoCon", Claim::weight, kTuckerNeeds, kTuckerAccepts, make_tucker},
       {"LoRA", Claim::weight, kLoraNeeds, kLoraAccepts, make_lora},
+      {"LoRA", Claim::weight, kMlxNeeds, kLoraAccepts, make_lora_transposed},
+      {"LoHa", Claim::weight, kLohaNeeds, kLohaAccepts, make_loha},
+      {"LoKr", Claim::weight, kLokrNeeds, kLokrAccepts, make_lokr},
+      {"LoKr", Claim::weight, kLokrOfW2Needs, kLokrOfW2Accepts, make_lokr},
+      {"LoKr", Claim::weight, kLokrOfW1Needs, kLokrOfW1Accepts, make_lokr},
+      {"LoKr", Claim::weight, kLokrOfBothNeeds, kLokrOfBothAccepts, make_lokr},
       {"GLoRA", Claim::weight, kGloraNeeds, kGloraAccepts, make_glora},
       {"(IA)³", Claim::weight, kIa3Needs, kIa3Accepts, make_ia3},
       {"OFT", Claim::weight, kOftNeeds, kOftAccepts, make_oft},
       {"OFT", Claim::weight, kOftListNeeds, kOftAccepts, make_oft},
       {"OFT", Claim::weight, kOftDiagNeeds, kOftAccepts, make_oft},
       {"OFT v2", Claim::weight, kOftV2Needs, kOftV2Accepts, make_oft_v2},
+      {"norm difference", Claim::weight, kNormNeeds, kNormAccepts, make_norm_difference},
+      {"norm difference", Claim::on_bias, kNormBiasNeeds, {}, make_norm_difference},
+      {"full difference", Claim::weight, kDifferenceNeeds, {}, make_full_difference},
+      {"set-weight", Claim::weight, kSetWeightNeeds, {}, make_set_weight},
+      {"bias difference", Claim::on_bias, kBiasNeeds, {}, make_bias_difference},
+      {"sparse residual", Claim::beside_weight, kSparseNeeds, {}, make_sparse_residual},
   });
   return kAlgorithms;
 }
