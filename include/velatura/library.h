@@ -110,6 +110,8 @@ struct LibraryOptions {
   /// Follow new, changed and vanished files from then on, in a thread of the library's own.
   bool watch = false;
   int threads = 0;  ///< for reading headers and hashing; 0: as many as suit the machine
+  /// Told while headers are read for the first time, from the scanning thread.
+  std::function<void(std::size_t done, std::size_t total)> on_progress;
 };
 
 struct LibraryScan {

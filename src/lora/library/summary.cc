@@ -13,8 +13,8 @@
 
 #include "base/error.h"
 #include "lora/algorithms/algorithm.h"
+#include "lora/bind/family.h"
 #include "lora/library/clean_text.h"
-#include "lora/library/family_of.h"
 #include "weights/formats/safetensors.h"
 
 namespace velatura::lora::library {
@@ -22,6 +22,7 @@ namespace velatura::lora::library {
 namespace {
 
 constexpr std::uint64_t kPrefixBytes = 8;
+constexpr std::size_t kLongestEvidence = 300;
 
 /// A module's name in the one spelling that all tables here are in.
 std::string flat_name(std::string_view name) {
@@ -156,13 +157,26 @@ class Summary {
     for (const std::string_view target : {"text_encoder", "other"}) add_target(target);
     for (auto& [kind, numbers] : blocks_)
       entry_.blocks.push_back({kind, {numbers.begin(), numbers.end()}});
-    const FamilyOf family = family_of(file_);
-    entry_.family = family.family;
-    entry_.family_evidence = clean_line(family.evidence, 300);
-    if (entry_.algorithms.empty()) entry_.problem = no_adapter();
+    add_family();
   }
 
  private:
+  void add_family() {
+    const FamilyVerdict verdict = detect_family(file_);
+    entry_.family = verdict.id.empty() ? verdict.name : verdict.id;
+    entry_.family_evidence =
+        clean_line(verdict.remark.empty() ? verdict.evidence
+                                          : fmt::format("{}; {}", verdict.evidence, verdict.remark),
+                   kLongestEvidence);
+    if (!verdict.is_adapter) {
+      entry_.problem = clean_line(
+          fmt::format("this is no adapter but a {} ({})", verdict.name, verdict.evidence),
+          kLongestEvidence);
+    } else if (entry_.algorithms.empty() && verdict.name.empty()) {
+      entry_.problem = no_adapter();
+    }
+  }
+
   void count_tensors() {
     std::map<std::string, std::int64_t> types;
     for (const weights::TensorInfo& info : file_.source().tensors()) {
@@ -223,10 +237,13 @@ class Summary {
                        clean_line(file_.source().tensors().front().name, 120));
   }
 
+  /// As make_delta() names it, without making anything.
   static std::string algorithm_of(const FileModule& module) {
     const auto has = [&](Role role) { return module.tensors.contains(role); };
+    const bool is_dora = has(Role::dora_scale) || has(Role::magnitude_vector);
     for (const Algorithm& algorithm : algorithms()) {
-      if (std::ranges::all_of(algorithm.needs, has)) return std::string(algorithm.name);
+      if (std::ranges::all_of(algorithm.needs, has))
+        return (is_dora ? "DoRA " : "") + std::string(algorithm.name);
     }
     return {};
   }
