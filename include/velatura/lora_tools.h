@@ -1,0 +1,59 @@
+// Tools over adapter files: what a file is and does, without running a model. One function a tool.
+// Not here: applying adapters (engine.h), finding them in folders (library.h).
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace velatura {
+
+/// The model that a tool looks at a file with.
+struct LoraModel {
+  /// A checkpoint, a diffusers folder, or a name found in the model folders. Empty: the published
+  /// model of the family that the file shows, of which only names and shapes are known.
+  std::string name;
+  std::vector<std::filesystem::path> model_dirs;  ///< as EngineOptions::model_dirs
+};
+
+struct LoraCheckOptions {
+  LoraModel model;
+  bool values = true;    ///< look at every value: NaN, zeros, subnormal numbers
+  bool verbose = false;  ///< the text has every module and every tensor
+};
+
+struct LoraCheck {
+  enum class Verdict { all_bound, with_notes, refused };
+  Verdict verdict = Verdict::refused;
+  std::string text;  ///< for people
+  /// One object: family, dialect, modules, tensors [{name, target, fate, reason}], then findings,
+  /// algorithms, ranks, programs.
+  std::string json;
+};
+
+/// What becomes of every tensor of a file, what is strange about it, and what other programs would
+/// do with it. What is wrong with the file is in the result; throws not_found, bad_file,
+/// unsupported for what is wrong with the model.
+LoraCheck check_lora(const std::filesystem::path& file, const LoraCheckOptions& options = {});
+
+/// How strongly an adapter changes one block of the model.
+struct LoraBlock {
+  std::string component;  ///< "unet", "te"
+  std::string name;       ///< as in lists of block weights: "BASE", "IN04", "D07", "L12"
+  int modules = 0;
+  double norm = 0;      ///< Frobenius norm of ΔW over the block's layers, at strength 1
+  double relative = 0;  ///< to the norm of these layers' weights; 0 where no weights are known
+};
+
+struct LoraPage {
+  std::string text;               ///< all but the blocks
+  std::vector<LoraBlock> blocks;  ///< in the order of lists of block weights
+  bool is_relative = false;       ///< whether LoraBlock::relative is known
+  std::string remark;             ///< what the blocks leave out; mostly empty
+  std::string json;               ///< one object with all of it
+};
+
+/// The friendly page of a file. Throws not_found, bad_file, unsupported.
+LoraPage describe_lora(const std::filesystem::path& file, const LoraModel& model = {});
+
+}  // namespace velatura
