@@ -16,34 +16,56 @@ using kernels::KroneckerProblem;
 
 /// Where a convolution's windows lie; a linear layer has none.
 struct Windows {
-  const ConvGeometry* geometry;
-  std::int64_t height, width, out_height, out_width;  ///< of x and y
-  std::int64_t kernel_height, kernel_width;
-  std::int64_t parts;  ///< of x's channels: in_m
-  std::int64_t part_bytes;
+  const ConvGeometry* geometry = nullptr;
+  std::int64_t height = 0, width = 0, out_height = 0, out_width = 0;  ///< of x and y
+  std::int64_t kernel_height = 0, kernel_width = 0;
+  std::int64_t parts = 0;  ///< of x's channels: in_m
+  std::int64_t part_bytes = 0;
+  const std::byte* x = nullptr;
+  const std::byte* x_end = nullptr;
+
+  std::int64_t taps() const { return kernel_height * kernel_width; }
 };
 
-/// The window of output pixel `pixel` as [parts][kernel_height · kernel_width · channels of a part]
-/// with zeros outside the picture.
-void gather_window(const Windows& w, const std::byte* x, std::int64_t pixel, std::byte* to) {
+/// Copies go by this many bytes; what one writes too much, the next overwrites.
+constexpr std::int64_t kCopy = 32;
+
+/// to [size] = from [size], or zeros where `from` is null; up to kCopy − 1 bytes behind `to` are
+/// spoilt.
+inline void copy_part(const std::byte* from, const std::byte* end, std::int64_t size,
+                      std::byte* to) {
+  for (std::int64_t at = 0; at < size; at += kCopy) {
+    if (from == nullptr) {
+      std::memset(to + at, 0, kCopy);
+    } else if (end - from >= at + kCopy) {
+      std::memcpy(to + at, from + at, kCopy);
+    } else {
+      std::memcpy(to + at, from + at, static_cast<std::size_t>(size - at));
+      return;
+    }
+  }
+}
+
+/// The window of output pixel `pixel` as [parts][taps][channels of a part] with zeros outside the
+/// picture; up to kCopy − 1 bytes behind it are spoilt. `sources` has room for a pointer a tap.
+void gather_window(const Windows& w, std::int64_t pixel, const std::byte** sources, std::byte* to) {
   const std::int64_t left = pixel % w.out_width * w.geometry->stride - w.geometry->pad_left;
   const std::int64_t top =
       pixel / w.out_width % w.out_height * w.geometry->stride - w.geometry->pad_top;
+  const std::int64_t pixel_bytes = w.parts * w.part_bytes;
   const std::byte* picture =
-      x + pixel / w.out_width / w.out_height * w.height * w.width * w.parts * w.part_bytes;
-  const std::int64_t taps = w.kernel_height * w.kernel_width;
-  const auto size = static_cast<std::size_t>(w.part_bytes);
+      w.x + pixel / w.out_width / w.out_height * w.height * w.width * pixel_bytes;
+  const std::int64_t taps = w.taps();
   for (std::int64_t tap = 0; tap < taps; ++tap) {
     const std::int64_t row = top + tap / w.kernel_width, column = left + tap % w.kernel_width;
     const bool inside = row >= 0 && row < w.height && column >= 0 && column < w.width;
-    const std::byte* from = picture + (row * w.width + column) * w.parts * w.part_bytes;
-    std::byte* at = to + tap * w.part_bytes;
-    for (std::int64_t part = 0; part < w.parts; ++part, at += taps * w.part_bytes) {
-      if (inside) {
-        std::memcpy(at, from + part * w.part_bytes, size);
-      } else {
-        std::memset(at, 0, size);
-      }
+    sources[tap] = inside ? picture + (row * w.width + column) * pixel_bytes : nullptr;
+  }
+  for (std::int64_t part = 0; part < w.parts; ++part) {
+    for (std::int64_t tap = 0; tap < taps; ++tap, to += w.part_bytes) {
+      const std::byte* from = sources[tap];
+      if (from != nullptr) from += part * w.part_bytes;
+      copy_part(from, w.x_end, w.part_bytes, to);
     }
   }
 }
@@ -77,6 +99,11 @@ const void* packed(const Weight& w2, DType type, std::int64_t group, std::int64_
   return static_cast<const Pages*>(form.get())->data();
 }
 
+/// Rounded up to a cache line.
+std::size_t aligned(std::size_t size) {
+  return (size + 63) / 64 * 64;
+}
+
 /// The kernel of a shape with all it needs.
 struct Plan {
   KroneckerProblem problem;
@@ -102,7 +129,6 @@ Plan plan_for(DType type, const Weight& w1, const Weight& w2, float scale) {
     p.w2 = packed(w2, DType::f32, 1, kernels::kKroneckerFloatColumns);
     plan.scratch = kernels::kronecker_float_scratch(p.shape);
   }
-  plan.scratch = (plan.scratch + 63) / 64 * 64;
   return plan;
 }
 
@@ -129,7 +155,9 @@ Windows windows_of(const Tensor& x, const Weight& w1, const Weight& w2,
           .kernel_height = w2.shape()[2],
           .kernel_width = w2.shape()[3],
           .parts = in_m,
-          .part_bytes = x.size(3) / in_m * static_cast<std::int64_t>(size_of(x.dtype()))};
+          .part_bytes = x.size(3) / in_m * static_cast<std::int64_t>(size_of(x.dtype())),
+          .x = x.bytes(),
+          .x_end = x.bytes() + x.byte_size()};
 }
 
 /// True where every window is one pixel, in x's own order.
@@ -151,23 +179,27 @@ void kronecker_update(const Tensor& x, const Weight& w1, const Weight& w2, const
   const Windows windows = gathers ? windows_of(x, w1, w2, geometry, y) : Windows{};
   const std::int64_t row_in = shape.in_m * shape.in_n * element;
   const std::int64_t row_out = shape.out_l * shape.out_k * element;
-  const std::size_t gathered =
-      gathers ? static_cast<std::size_t>(plan.block_rows * row_in + 63) / 64 * 64 : 0;
-  const std::size_t part = plan.scratch + gathered;
+  // A thread's memory: the kernel's, pointers to taps, the gathered windows.
+  const std::size_t sources_at = aligned(plan.scratch);
+  const std::size_t windows_at =
+      sources_at + aligned(static_cast<std::size_t>(windows.taps()) * sizeof(const std::byte*));
+  const std::size_t part =
+      windows_at +
+      (gathers ? aligned(static_cast<std::size_t>(plan.block_rows * row_in + kCopy)) : 0);
   const auto threads = static_cast<std::size_t>(std::max(omp_get_max_threads(), 1));
   auto* memory = static_cast<std::byte*>(thread_scratch(part * threads));
   const std::int64_t grain = kElementwiseGrain * 8 / shape.multiplications() + 1;
   parallel_for(y.count() / y.size(-1), grain, [&](std::int64_t begin, std::int64_t end) {
     std::byte* scratch = memory + part * static_cast<std::size_t>(omp_get_thread_num());
+    auto** sources = reinterpret_cast<const std::byte**>(scratch + sources_at);
     for (std::int64_t row = begin; row < end; row += plan.block_rows) {
       const std::int64_t rows = std::min(plan.block_rows, end - row);
       const std::byte* from = x.bytes() + row * row_in;
       if (gathers) {
-        std::byte* to = scratch + plan.scratch;
+        from = scratch + windows_at;
         for (std::int64_t i = 0; i < rows; ++i) {
-          gather_window(windows, x.bytes(), row + i, to + i * row_in);
+          gather_window(windows, row + i, sources, scratch + windows_at + i * row_in);
         }
-        from = to;
       }
       update_rows(plan, type, from, rows, y.mutable_bytes() + row * row_out, scratch);
     }
