@@ -46,19 +46,28 @@ std::string_view spelling_of(DType type) {
 
 std::vector<std::byte> safetensors_header(std::span<const NamedTensor> tensors,
                                           const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorInfo> infos;
+  for (const NamedTensor& entry : tensors)
+    infos.push_back({entry.name, entry.tensor.shape(), entry.tensor.dtype()});
+  return safetensors_header(infos, metadata);
+}
+
+std::vector<std::byte> safetensors_header(std::span<const TensorInfo> tensors,
+                                          const std::map<std::string, std::string>& metadata) {
   constexpr std::size_t kAlignment = 8;
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[std::string(kMetadata)] = metadata;
   std::set<std::string_view> names;
   std::uint64_t offset = 0;
-  for (const NamedTensor& entry : tensors) {
+  for (const TensorInfo& entry : tensors) {
     if (entry.name.empty() || entry.name == kMetadata || !names.insert(entry.name).second) {
       fail(ErrorKind::invalid_argument, "the tensor name \"{}\" is empty, reserved or given twice",
            entry.name);
     }
-    const std::uint64_t end = offset + entry.tensor.byte_size();
-    const auto extents = entry.tensor.shape().extents();
-    header[entry.name] = {{"dtype", spelling_of(entry.tensor.dtype())},
+    const std::uint64_t end =
+        offset + static_cast<std::uint64_t>(entry.shape.count()) * size_of(entry.dtype);
+    const auto extents = entry.shape.extents();
+    header[entry.name] = {{"dtype", spelling_of(entry.dtype)},
                           {"shape", std::vector<std::int64_t>(extents.begin(), extents.end())},
                           {"data_offsets", {offset, end}}};
     offset = end;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tensor/tensor.h"
+#include "weights/source.h"
 
 namespace velatura::weights {
 
@@ -21,6 +22,10 @@ struct NamedTensor {
 /// bytes. Tensors lie in the order given, which should have wide elements first where readers map
 /// them in place. Throws invalid_argument on repeated or empty names.
 std::vector<std::byte> safetensors_header(std::span<const NamedTensor> tensors,
+                                          const std::map<std::string, std::string>& metadata);
+
+/// The same of tensors whose bytes come later, or never: a file of holes has a real header.
+std::vector<std::byte> safetensors_header(std::span<const TensorInfo> tensors,
                                           const std::map<std::string, std::string>& metadata);
 
 /// Writes the whole file beside `path`, syncs it and renames it: a full disk or a crash leaves the
