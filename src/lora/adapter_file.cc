@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <unordered_map>
 
@@ -22,6 +23,12 @@ namespace {
 constexpr auto kFolderNames = std::to_array<std::string_view>(
     {"adapter_model.safetensors", "adapter_model.bin", "pytorch_lora_weights.safetensors",
      "pytorch_lora_weights.bin"});
+constexpr std::string_view kBundle = "bundle_emb.";
+/// Where the name of a bundled embedding ends.
+constexpr auto kInnerKeys = std::to_array<std::string_view>(
+    {".string_to_param.", ".string_to_token.", ".clip_l", ".clip_g", ".t5", ".emb_params"});
+constexpr int kMostPlaces = 1'000'000;
+constexpr auto kLists = std::to_array<std::string_view>({"unet", "text_encoder"});
 constexpr const char* kPeftConfig = "adapter_config.json";
 
 fs::path weights_in(const fs::path& folder) {
@@ -57,8 +64,10 @@ std::shared_ptr<const AdapterFile> AdapterFile::from_source(
 }
 
 void AdapterFile::group() {
+  if (group_list()) return;
   std::unordered_map<std::string, std::size_t> index;
   for (const weights::TensorInfo& info : source_->tensors()) {
+    if (take_embedding(info.name)) continue;
     std::optional<SplitName> split = split_name(info.name);
     if (!split) {
       unexplained_.push_back(info.name);
@@ -76,6 +85,75 @@ void AdapterFile::group() {
     }
   }
   find_ia3_vectors(index);
+  count_ordered();
+}
+
+/// "bundle_emb.<name>.<inner key>", whose name may have dots, and "<word>" that the header marks as
+/// an embedding.
+bool AdapterFile::take_embedding(const std::string& tensor) {
+  std::string name = tensor, inner;
+  if (tensor.starts_with(kBundle)) {
+    const std::string rest = tensor.substr(kBundle.size());
+    std::size_t dot = rest.find('.');
+    for (const std::string_view key : kInnerKeys) {
+      const std::size_t at = rest.rfind(key);
+      if (at != std::string::npos && at > 0) dot = at;
+    }
+    if (dot == std::string::npos) dot = rest.size();
+    name = rest.substr(0, dot);
+    inner = rest.substr(std::min(dot + 1, rest.size()));
+  } else {
+    const auto mark = source_->metadata().find(tensor);
+    if (mark == source_->metadata().end() || mark->second != "<embed>") return false;
+  }
+  auto at = std::ranges::lower_bound(embeddings_, name, {}, &BundledEmbedding::name);
+  if (at == embeddings_.end() || at->name != name)
+    at = embeddings_.insert(at, {.name = name, .tensors = {}});
+  at->tensors.emplace(std::move(inner), tensor);
+  return true;
+}
+
+/// A pickled list, up and down in turn, has no names at all: its shapes say what it is for. In a
+/// text encoder's all are alike; a UNet's read text and widths of its own.
+bool AdapterFile::group_list() {
+  const std::vector<weights::TensorInfo>& tensors = source_->tensors();
+  if (tensors.empty() || tensors.size() % 2 != 0) return false;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].name != std::to_string(i) || tensors[i].shape.rank() < 2) return false;
+  }
+  const Shape &up = tensors[0].shape, &down = tensors[1].shape;
+  bool alike = up[0] == down[1];
+  for (std::size_t i = 0; i < tensors.size() && alike; ++i)
+    alike = tensors[i].shape == (i % 2 == 0 ? up : down);
+  const std::string list = alike ? "text_encoder" : "unet";
+  for (std::size_t i = 0; i < tensors.size(); i += 2) {
+    modules_.push_back({.name = fmt::format("{}:{}", list, i / 2),
+                        .tensors = {{Role::up, tensors[i].name}, {Role::down, tensors[i + 1].name}},
+                        .numbered = {}});
+  }
+  ordered_.emplace(list, static_cast<int>(tensors.size() / 2));
+  return true;
+}
+
+void AdapterFile::count_ordered() {
+  for (const FileModule& module : modules_) {
+    for (const std::string_view list : kLists) {
+      if (!module.name.starts_with(list) || module.name.size() <= list.size() + 1 ||
+          module.name[list.size()] != ':')
+        continue;
+      int place = -1;
+      const char* end = module.name.data() + module.name.size();
+      const auto [stop, error] = std::from_chars(module.name.data() + list.size() + 1, end, place);
+      if (error != std::errc() || stop != end || place < 0 || place >= kMostPlaces) continue;
+      int& count = ordered_[std::string(list)];
+      count = std::max(count, place + 1);
+    }
+  }
+}
+
+std::string AdapterFile::lookup_name(const FileModule& module) const {
+  const auto list = ordered_.find(std::string_view(module.name).substr(0, module.name.find(':')));
+  return list == ordered_.end() ? module.name : fmt::format("{} of {}", module.name, list->second);
 }
 
 /// LyCORIS calls the vector "<module>.weight"; only the axis beside it says that it is no weight.

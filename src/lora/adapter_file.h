@@ -25,6 +25,14 @@ struct FileModule {
   std::map<int, std::string> numbered;  ///< of Role::oft_list, whose first stands in `tensors` too
 };
 
+/// Vectors for a new word that a file brings along (lora-formats §1.16, §1.18).
+struct BundledEmbedding {
+  std::string
+      name;  ///< what prompts call it: "<s1>", or the name between "bundle_emb." and the rest
+  /// Inner key ("clip_l", "string_to_param.*"; empty for a lone vector) and the tensor's name.
+  std::map<std::string, std::string> tensors;
+};
+
 /// A tensor whose role its module already has, through another spelling.
 struct Repeated {
   std::string tensor;
@@ -51,6 +59,14 @@ class AdapterFile {
   /// Tensors whose name no suffix explains.
   const std::vector<std::string>& unexplained() const { return unexplained_; }
   const std::vector<Repeated>& repeated() const { return repeated_; }
+  /// Sorted by name. Their tensors are in no module.
+  const std::vector<BundledEmbedding>& embeddings() const { return embeddings_; }
+  /// Whether modules are told by their place in a list alone: the first trainer's layout
+  /// (lora-formats §1.18). They are called "unet:0", "text_encoder:0" then.
+  bool is_ordered() const { return !ordered_.empty(); }
+  /// What a NameIndex knows the module by: its name, or with the length of its list behind it, on
+  /// which an ordered module's place depends ("unet:0 of 144").
+  std::string lookup_name(const FileModule& module) const;
   /// 128-bit XXH3 over sorted names, types, shapes and bytes, and over the scaling that stands
   /// outside the tensors: the identity of the adapter, whatever the file is called. The first call
   /// reads the file.
@@ -61,6 +77,9 @@ class AdapterFile {
  private:
   AdapterFile() = default;
   void group();
+  bool take_embedding(const std::string& tensor);
+  bool group_list();
+  void count_ordered();
   void find_ia3_vectors(const std::unordered_map<std::string, std::size_t>& index);
   void read_peft_scaling();
   std::string hash() const;
@@ -70,6 +89,8 @@ class AdapterFile {
   std::vector<FileModule> modules_;
   std::vector<std::string> unexplained_;
   std::vector<Repeated> repeated_;
+  std::vector<BundledEmbedding> embeddings_;
+  std::map<std::string, int, std::less<>> ordered_;  ///< "unet" → modules in its list
   struct LazyHash {
     std::once_flag once;
     std::string text;

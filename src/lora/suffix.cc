@@ -10,6 +10,7 @@ namespace {
 struct Suffix {
   std::string_view text;
   Role role;
+  std::size_t kept = 0;  ///< characters at its beginning that belong to the module's name
 };
 
 // A name takes the longest that fits. "{}" stands for one word: the adapter name that PEFT leaves
@@ -29,6 +30,12 @@ constexpr auto kSuffixes = std::to_array<Suffix>({
     {"_lora_up.weight", Role::up},
     {"_lora.down.weight", Role::down},
     {"_lora.up.weight", Role::up},
+    {"_lora1.down.weight", Role::down, 6},  // XLabs: 1 is the picture's, 2 the text's
+    {"_lora1.up.weight", Role::up, 6},
+    {"_lora2.down.weight", Role::down, 6},
+    {"_lora2.up.weight", Role::up, 6},
+    {":down", Role::down},  // the first trainer's lists: "unet:0:down"
+    {":up", Role::up},
     {".lora.down.weight", Role::down},
     {".lora.up.weight", Role::up},
     {".lora_A.weight", Role::down},
@@ -158,17 +165,33 @@ std::string_view to_string(Role role) {
   return kNames.at(static_cast<std::size_t>(role));
 }
 
-std::optional<SplitName> split_name(std::string_view tensor) {
+std::string without_peft_parts(std::string_view tensor) {
+  std::string name(tensor);
+  for (const std::string_view part : {".default", ".modules_to_save"}) {
+    for (std::size_t at = name.find(part); at != std::string::npos; at = name.find(part, at)) {
+      const std::size_t end = at + part.size();
+      if (end != name.size() && name[end] != '.') {
+        at = end;
+      } else {
+        name.erase(at, part.size());
+      }
+    }
+  }
+  return name;
+}
+
+std::optional<SplitName> split_name(std::string_view name) {
+  const std::string tensor = without_peft_parts(name);
   std::size_t best = 0;
-  Role role = Role::down;
+  const Suffix* found = nullptr;
   for (const Suffix& suffix : kSuffixes) {
     const std::size_t length = match_suffix(tensor, suffix.text);
-    if (length > best && length < tensor.size()) best = length, role = suffix.role;
+    if (length > best && length < tensor.size()) best = length, found = &suffix;
   }
-  if (best == 0) return std::nullopt;
-  SplitName split{std::string(tensor.substr(0, tensor.size() - best)), role};
-  if (role == Role::oft_list) {
-    const std::string_view digits = tensor.substr(tensor.rfind('.') + 1);
+  if (found == nullptr) return std::nullopt;
+  SplitName split{tensor.substr(0, tensor.size() - best + found->kept), found->role};
+  if (split.role == Role::oft_list) {
+    const std::string_view digits = std::string_view(tensor).substr(tensor.rfind('.') + 1);
     const auto [end, error] =
         std::from_chars(digits.data(), digits.data() + digits.size(), split.number);
     if (error != std::errc() || end != digits.data() + digits.size() || split.number < 0)

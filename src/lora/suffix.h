@@ -67,7 +67,12 @@ struct SplitName {
   Role role;
   int number = -1;  ///< of an oft_list
 };
-/// The longest suffix that the grammar knows; nullopt for a name that is no adapter tensor.
+/// The longest suffix that the grammar knows; nullopt for a name that is no adapter tensor. Parts
+/// that PEFT leaves behind (without_peft_parts) are not in the module's name.
 std::optional<SplitName> split_name(std::string_view tensor);
+
+/// `tensor` without "default" and "modules_to_save" where they stand between dots: the name of an
+/// adapter and the place of a whole parameter, as PEFT keeps them in memory.
+std::string without_peft_parts(std::string_view tensor);
 
 }  // namespace velatura::lora

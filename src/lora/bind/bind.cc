@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <list>
+#include <set>
 
 #include "base/error.h"
+#include "lora/bind/absent.h"
 #include "lora/bind/family.h"
+#include "lora/bind/traits.h"
 
 namespace velatura::lora {
 
@@ -52,14 +55,21 @@ class Binder {
  public:
   Binder(const AdapterFile& file, std::span<const Component> components, const NameIndex& names)
       : file_(file), components_(components), names_(names) {}
-  void run(BoundAdapter& bound);
+  void run(BoundAdapter& bound, const FamilyVerdict& verdict);
 
  private:
+  void refuse_contradicted();
+  void note(const FileModule& module, std::string_view reason) {
+    for (const auto& [role, tensor] : tensors_of(module))
+      ledger_.set(tensor, Fate::note, {}, std::string(reason));
+  }
+
   void bind_module(const FileModule& module, BoundAdapter& bound);
   void bind_replacement(const std::string& tensor, const NameIndex::Parameter& parameter,
                         BoundAdapter& bound);
   void bind_at(const FileModule& module, const NameIndex::Entry& entry, BoundAdapter& bound);
   MadeDelta make(const FileModule& module, const Placement& placement);
+  void account_unknown(const FileModule& module);
   void report_half(const FileModule& module, const std::vector<std::string>& targets);
   void drop_second(const FileModule& module, const std::vector<std::string>& targets,
                    const FileModule& first);
@@ -80,13 +90,55 @@ class Binder {
   Ledger ledger_;
   std::map<Target, const FileModule*> taken_;  ///< the module of the file that has a layer
   std::list<FileModule> replacements_;         ///< modules made of whole parameters
+  std::map<int, std::string> contradicted_;    ///< components refused whole, with the reason
   int searched_ = 0;
 };
 
-void Binder::run(BoundAdapter& bound) {
+void Binder::run(BoundAdapter& bound, const FamilyVerdict& verdict) {
+  refuse_contradicted();
   for (const FileModule& module : file_.modules()) bind_module(module, bound);
   settle_leftovers(bound);
   bound.report.tensors = ledger_.in_file_order(file_);
+  bound.report.remark = verdict.remark;
+  if (verdict.remark.empty()) return;
+  const auto first = std::ranges::find(bound.report.tensors, Fate::bound, &TensorFate::fate);
+  if (first == bound.report.tensors.end()) return;
+  first->fate = Fate::note;
+  first->reason = verdict.remark;
+}
+
+/// Modules whose inputs are as wide as the text: what tells models of one layout apart.
+bool reads_text(std::string_view path) {
+  const auto ends = [&](std::string_view end) { return path.ends_with(end); };
+  return ends("attn2.to_k") || ends("attn2.to_v") || ends("self_attn.q_proj") ||
+         ends("self_attn.k_proj");
+}
+
+/// Where the text is of another width in every such module of a component, what else would fit by
+/// chance must not be applied (lora-formats §5.2).
+void Binder::refuse_contradicted() {
+  std::set<int> fitting;
+  for (const FileModule& module : file_.modules()) {
+    const NameIndex::Entry* entry = names_.find(file_.lookup_name(module));
+    if (entry == nullptr || entry->placement->pieces.empty() || !reads_text(entry->placement->path))
+      continue;
+    const auto side = input_side(file_, module);
+    const Placement& placement = *entry->placement;
+    if (!side || placement.weight.rank() < 2) continue;
+    const int component = placement.pieces.front().target.component;
+    if (side->width == placement.weight[1]) {
+      fitting.insert(component);
+    } else {
+      contradicted_.try_emplace(
+          component,
+          fmt::format(
+              "\"{}\" {} reads a text {} wide, the model's is {} wide: nothing of this part "
+              "is applied",
+              side->tensor->name, side->tensor->shape.to_string(), side->width,
+              placement.weight[1]));
+    }
+  }
+  for (const int component : fitting) contradicted_.erase(component);
 }
 
 std::vector<std::string> Binder::target_names(const Placement& placement, bool of_bias) const {
@@ -116,9 +168,22 @@ void Binder::bind_module(const FileModule& module, BoundAdapter& bound) {
     if (const auto parameter = names_.find_parameter(tensor))
       return bind_replacement(tensor, *parameter, bound);
   }
-  const NameIndex::Entry* entry = names_.find(module.name);
-  if (entry == nullptr) return refuse(module, {}, unknown_name_reason(module));
+  const NameIndex::Entry* entry = names_.find(file_.lookup_name(module));
+  if (entry == nullptr) return account_unknown(module);
+  if (!entry->absent.empty()) return note(module, entry->absent);
   bind_at(module, *entry, bound);
+}
+
+constexpr std::string_view kTrainingLeftovers = "_aux.";
+constexpr std::string_view kLeftoverReason = "left over from training, no part of the adapter";
+
+void Binder::account_unknown(const FileModule& module) {
+  const std::string_view unloaded = unloaded_text_encoder(module.name, components_);
+  if (!unloaded.empty()) return note(module, unloaded);
+  if (!module.name.starts_with(kTrainingLeftovers))
+    return refuse(module, {}, unknown_name_reason(module));
+  for (const auto& [role, tensor] : tensors_of(module))
+    ledger_.set(tensor, Fate::ignored, {}, std::string(kLeftoverReason));
 }
 
 /// A tensor called like a parameter of the model stands in for it (lora-formats §2.0, rule 4).
@@ -137,6 +202,8 @@ void Binder::bind_replacement(const std::string& tensor, const NameIndex::Parame
 void Binder::bind_at(const FileModule& module, const NameIndex::Entry& entry, BoundAdapter& bound) {
   const Placement& placement = *entry.placement;
   const std::vector<std::string> targets = target_names(placement);
+  const auto contradiction = contradicted_.find(placement.pieces.front().target.component);
+  if (contradiction != contradicted_.end()) return refuse(module, targets, contradiction->second);
   MadeDelta made;
   try {
     made = make(module, placement);
@@ -240,9 +307,15 @@ void Binder::settle_leftovers(BoundAdapter& bound) {
   for (const std::string& tensor : file_.unexplained()) {
     if (const auto parameter = names_.find_parameter(tensor)) {
       bind_replacement(tensor, *parameter, bound);
+    } else if (tensor.starts_with(kTrainingLeftovers)) {
+      ledger_.set(tensor, Fate::ignored, {}, std::string(kLeftoverReason));
     } else {
       ledger_.set(tensor, Fate::refused, {}, "no adapter tensor ends like this");
     }
+  }
+  for (const BundledEmbedding& embedding : file_.embeddings()) {
+    for (const auto& [inner, tensor] : embedding.tensors)
+      ledger_.set(tensor, Fate::bound, {}, fmt::format("textual inversion \"{}\"", embedding.name));
   }
   for (const Repeated& repeated : file_.repeated()) {
     const bool is_copy = same_bytes(file_, repeated.tensor, repeated.first);
@@ -250,19 +323,6 @@ void Binder::settle_leftovers(BoundAdapter& bound) {
                 is_copy ? fmt::format("an exact copy of \"{}\"", repeated.first)
                         : fmt::format("the same part of the same module as \"{}\", which is used",
                                       repeated.first));
-  }
-}
-
-void require_our_family(const AdapterFile& file, std::span<const Component> components,
-                        const NameIndex& names) {
-  const std::string name = file.path().filename().string();
-  if (const OtherFamily other = detect_other_family(file, components, names); !other.name.empty()) {
-    fail(ErrorKind::mismatch,
-         "{} was made for {} ({}), not for the loaded model: nothing was applied", name, other.name,
-         other.evidence);
-  }
-  if (const std::string_view layout = nameless_layout(file); !layout.empty()) {
-    fail(ErrorKind::unsupported, "{} has {}; this version cannot apply it", name, layout);
   }
 }
 
@@ -325,10 +385,11 @@ std::string BindReport::summary() const {
 std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
                                          std::span<const Component> components,
                                          const NameIndex& names) {
-  require_our_family(*file, components, names);
+  const FamilyVerdict verdict = detect_family(*file);
+  require_family(verdict, *file, components, names);
   auto bound = std::make_shared<BoundAdapter>();
   bound->report.file = file->path().filename().string();
-  Binder(*file, components, names).run(*bound);
+  Binder(*file, components, names).run(*bound, verdict);
   if (bound->modules.empty()) fail_unbound(*file, bound->report);
   bound->file = std::move(file);
   return bound;

@@ -30,6 +30,7 @@ struct TensorFate {
 /// Every tensor of the file appears exactly once in `tensors`, in file order.
 struct BindReport {
   std::string file;                         ///< file name without folders
+  std::string remark;                       ///< what detection could not tell; mostly empty
   std::vector<std::string> dialects;        ///< those that explained at least one bound module
   std::map<std::string, int> modules;       ///< bound modules of the file per component
   std::map<std::string, int> algorithms;    ///< bound modules per algorithm
@@ -58,9 +59,10 @@ struct BoundAdapter {
 };
 
 /// Binds all that fits and reports the rest. Throws mismatch when the file was made for another
-/// family, naming it and the tensor that shows it, even where single layers would fit by chance;
-/// mismatch when not one module fits, naming the nearest known name. The components' trees outlive
-/// the result.
+/// family or is a file of another kind, naming it and the tensor that shows it, even where single
+/// layers would fit by chance; mismatch when not one module fits, naming the nearest known name. A
+/// component whose text is of another width than the file's is refused whole. The components' trees
+/// outlive the result.
 std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
                                          std::span<const Component> components,
                                          const NameIndex& names);

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "lora/bind/absent.h"
+#include "lora/suffix.h"
 
 namespace velatura::lora {
 
@@ -17,12 +19,20 @@ std::string_view without(std::string_view text, std::string_view end) {
   return text.ends_with(end) ? text.substr(0, text.size() - end.size()) : text;
 }
 
+/// The module of a native weight; nullopt for a parameter that is called otherwise.
+std::optional<std::string> native_module(const std::string& parameter) {
+  // PyTorch's MultiheadAttention, in OpenCLIP, has a weight without a module of its own.
+  constexpr std::string_view kFused = "in_proj_weight";
+  if (parameter.ends_with(kFused)) return parameter.substr(0, parameter.size() - kWeightEnd.size());
+  if (!parameter.ends_with(kWeightEnd)) return std::nullopt;
+  return std::string(without(parameter, kWeightEnd));
+}
+
 /// Rows of the native parameter that make up one canonical module.
 struct NativeShare {
   std::size_t module = 0;  ///< index in the component
   std::int64_t begin = 0, end = 0;
   bool halves_swapped = false;
-  bool is_weight = true;  ///< called ".weight" in both namings
 };
 
 std::vector<RowRange> ranges_of(const NativeShare& share, std::int64_t begin) {
@@ -64,91 +74,148 @@ Placement fused(const Component& component, int index, const std::string& native
   return placement;
 }
 
+/// `count` pieces of a fused module from `first` on, as a whole of their own.
+Placement some(const Placement& whole, int first, int count) {
+  Placement part = whole;
+  part.pieces.assign(whole.pieces.begin() + first, whole.pieces.begin() + first + count);
+  const std::int64_t begin = part.pieces.front().rows.front().begin;
+  std::int64_t rows = 0;
+  for (Piece& piece : part.pieces) {
+    for (RowRange& range : piece.rows) {
+      range.begin -= begin;
+      range.end -= begin;
+      rows += range.count();
+    }
+  }
+  std::vector<std::int64_t> extents(part.weight.extents().begin(), part.weight.extents().end());
+  extents[0] = rows;
+  part.weight = Shape(extents);
+  return part;
+}
+
 }  // namespace
 
 NameIndex::NameIndex(std::span<const Component> components) {
+  std::size_t modules = 0;
+  for (const Component& component : components) modules += component.modules.size();
+  constexpr std::size_t kSpellings = 16;  // about as many a module, so that the map seldom grows
+  entries_.reserve(modules * kSpellings);
   int index = 0;
   for (const Component& component : components) add(component, index++);
 }
 
 void NameIndex::add(const Component& component, int index) {
-  std::map<std::string, std::size_t, std::less<>> by_weight;
-  for (std::size_t module = 0; module < component.modules.size(); ++module)
+  std::vector<std::shared_ptr<const Placement>> plains;
+  std::unordered_map<std::string, std::size_t> by_weight;
+  for (std::size_t module = 0; module < component.modules.size(); ++module) {
+    plains.push_back(std::make_shared<const Placement>(plain(component, index, module)));
     by_weight.emplace(component.modules[module].weight_name(), module);
+  }
   // Native parameter → the canonical modules in it. Biases follow their weights.
   std::map<std::string, std::vector<NativeShare>> natives;
   for (const weights::NameRow& row : component.native) {
     const auto found = by_weight.find(row.canonical);
     if (found == by_weight.end() || row.transposed) continue;
-    const Shape& shape = component.modules[found->second].weight;
-    const std::int64_t end =
-        row.end != 0 ? row.end : (shape.rank() == 0 ? std::int64_t{1} : shape[0]);
+    const std::int64_t end = row.end != 0 ? row.end : plains[found->second]->rows();
     natives[row.file].push_back({.module = found->second,
                                  .begin = row.begin,
                                  .end = end,
-                                 .halves_swapped = row.halves_swapped,
-                                 .is_weight = row.file.ends_with(kWeightEnd)});
+                                 .halves_swapped = row.halves_swapped});
   }
   std::vector<std::string> native_of(component.modules.size());
   for (auto& [parameter, shares] : natives) {
     std::ranges::sort(shares, {}, &NativeShare::begin);
-    const std::string native(without(parameter, kWeightEnd));
-    const bool is_whole = shares.size() == 1 && !shares.front().halves_swapped;
-    if (!shares.front().is_weight) {
+    const std::optional<std::string> native = native_module(parameter);
+    if (!native) {
       // "….query_norm.scale": no module by its own name, but a parameter that a file may replace.
-      auto placement = std::make_shared<Placement>(plain(component, index, shares.front().module));
-      parameters_.emplace(parameter, Parameter{{std::move(placement), "native"}, false});
-    } else if (is_whole) {
-      native_of[shares.front().module] = native;
+      add_parameter(component.part, parameter, plains[shares.front().module]);
+    } else if (shares.size() == 1 && !shares.front().halves_swapped) {
+      native_of[shares.front().module] = *native;
     } else {
       add_module({.part = component.part,
                   .canonical = {},
-                  .native = native,
+                  .native = *native,
                   .slices = static_cast<int>(shares.size())},
-                 std::make_shared<Placement>(fused(component, index, native, shares)));
+                 std::make_shared<const Placement>(fused(component, index, *native, shares)));
     }
   }
   for (std::size_t module = 0; module < component.modules.size(); ++module) {
     const std::string& path = component.modules[module].path;
-    auto placement = std::make_shared<Placement>(plain(component, index, module));
     if (component.modules[module].kind == nn::LayerKind::parameter)
-      parameters_.emplace(path, Parameter{{placement, "native"}, false});
+      add_parameter(component.part, path, plains[module]);
     add_module({.part = component.part,
                 .canonical = path,
                 .native = component.native.empty() ? path : native_of[module],
                 .slices = 1},
-               std::move(placement));
+               plains[module]);
+  }
+  add_places(component, plains);
+  add_absent(component);
+}
+
+/// Dialects that give places in lists instead of names.
+void NameIndex::add_places(const Component& component,
+                           const std::vector<std::shared_ptr<const Placement>>& plain) {
+  std::vector<std::string> paths;
+  std::unordered_map<std::string, std::size_t> by_path;
+  for (const ModuleShape& module : component.modules) {
+    by_path.emplace(module.path, paths.size());
+    paths.push_back(module.path);
+  }
+  for (const Dialect& dialect : dialects()) {
+    if (dialect.add_places == nullptr) continue;
+    dialect.add_places(component.part, paths, [&](std::string alias, const std::string& path) {
+      insert(std::move(alias), {.placement = plain[by_path.at(path)], .dialect = dialect.name});
+    });
   }
 }
 
-void NameIndex::add_module(const ModuleNames& names, std::shared_ptr<const Placement> placement) {
+void NameIndex::add_absent(const Component& component) {
+  for (const AbsentModule& module : absent_modules()) {
+    const auto is_it = [&](const ModuleShape& shape) { return shape.path == module.canonical; };
+    if (module.part != component.part || std::ranges::any_of(component.modules, is_it)) continue;
+    const std::string_view path = module.canonical.empty() ? module.native : module.canonical;
+    add_module(
+        {.part = module.part,
+         .canonical = std::string(module.canonical),
+         .native = std::string(module.native),
+         .slices = 1},
+        std::make_shared<const Placement>(Placement{.path = std::string(path), .pieces = {}}),
+        module.reason);
+  }
+}
+
+/// Under every prefix that a dotted dialect puts before a part's own names.
+void NameIndex::add_parameter(weights::Part part, const std::string& name,
+                              std::shared_ptr<const Placement> placement) {
+  ModuleNames names{.part = part, .canonical = {}, .native = name, .slices = 1};
+  if (names.is_text_encoder()) names = {.part = part, .canonical = name, .native = {}, .slices = 1};
+  parameters_.try_emplace(name, Parameter{{placement, "native"}, false});
+  for (const Dialect& dialect : dialects()) {
+    const Aliases aliases([&](std::string alias, int, int count) {
+      if (count == 0 && alias.ends_with(name))
+        parameters_.try_emplace(std::move(alias), Parameter{{placement, dialect.name}, false});
+    });
+    dialect.add_aliases(names, aliases);
+  }
+}
+
+void NameIndex::add_module(const ModuleNames& names, std::shared_ptr<const Placement> placement,
+                           std::string_view absent) {
   for (const Dialect& dialect : dialects()) {
     const Aliases aliases([&](std::string alias, int first, int count) {
-      if (count == 0) return insert(std::move(alias), {placement, dialect.name});
-      auto some = std::make_shared<Placement>(*placement);
-      some->pieces.assign(placement->pieces.begin() + first,
-                          placement->pieces.begin() + first + count);
-      const std::int64_t begin = some->pieces.front().rows.front().begin;
-      std::int64_t rows = 0;
-      for (Piece& piece : some->pieces) {
-        for (RowRange& range : piece.rows) {
-          range.begin -= begin;
-          range.end -= begin;
-          rows += range.count();
-        }
-      }
-      std::vector<std::int64_t> extents(some->weight.extents().begin(),
-                                        some->weight.extents().end());
-      extents[0] = rows;
-      some->weight = Shape(extents);
-      insert(std::move(alias), {std::move(some), dialect.name});
+      std::shared_ptr<const Placement> place =
+          count == 0 ? placement
+                     : std::make_shared<const Placement>(some(*placement, first, count));
+      insert(std::move(alias),
+             {.placement = std::move(place), .dialect = dialect.name, .absent = absent});
     });
     dialect.add_aliases(names, aliases);
   }
 }
 
 void NameIndex::insert(std::string alias, Entry entry) {
-  const auto [at, fresh] = entries_.emplace(std::move(alias), entry);
+  const auto [at, fresh] = entries_.try_emplace(std::move(alias), std::move(entry));
   if (fresh) return;
   // Two modules may not share a spelling: a file could then not say which one it means.
   const auto& known = at->second.placement->pieces;
@@ -164,13 +231,15 @@ const NameIndex::Entry* NameIndex::find(std::string_view module) const {
   return found == entries_.end() ? nullptr : &found->second;
 }
 
-std::optional<NameIndex::Parameter> NameIndex::find_parameter(std::string_view tensor) const {
-  const auto own = parameters_.find(std::string(tensor));
+std::optional<NameIndex::Parameter> NameIndex::find_parameter(std::string_view name) const {
+  const std::string tensor = without_peft_parts(name);
+  const auto own = parameters_.find(tensor);
   if (own != parameters_.end()) return own->second;
   const bool is_bias = tensor.ends_with(kBiasEnd);
   if (!is_bias && !tensor.ends_with(kWeightEnd)) return std::nullopt;
   const Entry* entry = find(without(tensor, is_bias ? kBiasEnd : kWeightEnd));
-  if (entry == nullptr || (is_bias && !entry->placement->has_bias)) return std::nullopt;
+  if (entry == nullptr || !entry->absent.empty() || (is_bias && !entry->placement->has_bias))
+    return std::nullopt;
   return Parameter{*entry, is_bias};
 }
 

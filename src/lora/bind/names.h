@@ -20,9 +20,12 @@ class NameIndex {
   struct Entry {
     std::shared_ptr<const Placement> placement;
     std::string_view dialect;
+    /// Not empty: the model lacks this module of its family's, and why that is harmless. The
+    /// placement then has no pieces.
+    std::string_view absent{};
   };
-  /// Null where the model has no such module. One trailing underscore, left by a converter in the
-  /// wild, is forgiven.
+  /// By AdapterFile::lookup_name(). Null where no model of the family has such a module. One
+  /// trailing underscore, left by a converter in the wild, is forgiven.
   const Entry* find(std::string_view module) const;
 
   /// A whole parameter: what a file names that replaces one (lora-formats §2.0, rule 4).
@@ -39,7 +42,13 @@ class NameIndex {
 
  private:
   void add(const Component& component, int index);
-  void add_module(const ModuleNames& names, std::shared_ptr<const Placement> placement);
+  void add_places(const Component& component,
+                  const std::vector<std::shared_ptr<const Placement>>& plain);
+  void add_absent(const Component& component);
+  void add_module(const ModuleNames& names, std::shared_ptr<const Placement> placement,
+                  std::string_view absent = {});
+  void add_parameter(weights::Part part, const std::string& name,
+                     std::shared_ptr<const Placement> placement);
   void insert(std::string alias, Entry entry);
   std::unordered_map<std::string, Entry> entries_;
   std::unordered_map<std::string, Parameter> parameters_;  ///< those not called .weight or .bias

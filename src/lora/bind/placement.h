@@ -35,6 +35,8 @@ struct Placement {
   bool has_bias = false;
 
   bool is_plain() const;
+  /// Of the whole; 1 for a single number.
+  std::int64_t rows() const { return weight.rank() == 0 ? 1 : weight[0]; }
 };
 
 /// The untouched weight of the whole, f32, its rows in the file's order.

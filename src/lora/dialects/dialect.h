@@ -17,13 +17,17 @@ namespace velatura::lora {
 /// separate modules: the native fused one has no canonical name, its split ones no native name.
 struct ModuleNames {
   weights::Part part = weights::Part::unet;
-  std::string
-      canonical;  ///< diffusers / transformers, e.g. "down_blocks.0.attentions.0.…attn1.to_q"
-  std::string native;  ///< single file, e.g. "input_blocks.1.1.…attn1.to_q"
-  int slices = 1;      ///< canonical modules that the native one is made of
+  std::string canonical;  ///< diffusers / transformers, "down_blocks.0.attentions.0.…attn1.to_q"
+  std::string native;     ///< single file, e.g. "input_blocks.1.1.…attn1.to_q"
+  int slices = 1;         ///< canonical modules that the native one is made of
 
   /// The two names, without the absent and without saying one twice.
   std::vector<std::string> both() const;
+  bool is_text_encoder() const { return weights::is_text_encoder(part); }
+  /// FLUX.1's or Z-Image's: what trainers call "transformer", a UNet "unet".
+  bool is_transformer() const {
+    return part == weights::Part::flux || part == weights::Part::z_image;
+  }
 };
 
 /// Takes one spelling; `first` and `count` choose slices of a fused module where the spelling means
@@ -42,9 +46,15 @@ class Aliases {
   AddAlias add_;
 };
 
+/// Takes the place of the module `canonical` in a list.
+using AddPlace = std::function<void(std::string alias, const std::string& canonical)>;
+
 struct Dialect {
   std::string_view name;
   void (*add_aliases)(const ModuleNames& module, const Aliases& aliases);
+  /// For layouts without names: places in lists of a part's modules. Null for the others.
+  void (*add_places)(weights::Part part, std::span<const std::string> canonical,
+                     const AddPlace& add) = nullptr;
 };
 
 /// Every dialect, in the order in which an alias claimed by two is attributed.
@@ -52,6 +62,8 @@ std::span<const Dialect> dialects();
 
 /// Dots to underscores: how flattened dialects spell a path.
 std::string flatten(std::string_view path);
+/// What diffusers calls the folder of a text encoder: "text_encoder", "text_encoder_2".
+std::string_view text_encoder_folder(weights::Part part);
 
 // One per file of this folder.
 void add_kohya_aliases(const ModuleNames& module, const Aliases& aliases);
@@ -59,6 +71,17 @@ void add_diffusers_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_processor_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_peft_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_comfy_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_native_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_lycoris_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_onetrainer_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_xlabs_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_openclip_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_wrapped_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_anime_z_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_twinflow_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_mlx_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_cloneofsimo_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_cloneofsimo_places(weights::Part part, std::span<const std::string> canonical,
+                            const AddPlace& add);
 
 }  // namespace velatura::lora

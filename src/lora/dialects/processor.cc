@@ -6,7 +6,7 @@
 namespace velatura::lora {
 
 void add_processor_aliases(const ModuleNames& module, const Aliases& aliases) {
-  if (weights::is_text_encoder(module.part)) return;
+  if (module.part != weights::Part::unet) return;
   const std::size_t at = module.canonical.rfind(".to_");
   if (at == std::string::npos) return;
   std::string last = module.canonical.substr(at + 1);

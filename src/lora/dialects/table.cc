@@ -12,7 +12,16 @@ std::span<const Dialect> dialects() {
       {"processor", add_processor_aliases},
       {"peft", add_peft_aliases},
       {"comfy", add_comfy_aliases},
+      {"native", add_native_aliases},
       {"lycoris", add_lycoris_aliases},
+      {"onetrainer", add_onetrainer_aliases},
+      {"xlabs", add_xlabs_aliases},
+      {"openclip", add_openclip_aliases},
+      {"wrapped", add_wrapped_aliases},
+      {"anime-z", add_anime_z_aliases},
+      {"twinflow", add_twinflow_aliases},
+      {"mlx", add_mlx_aliases},
+      {"cloneofsimo", add_cloneofsimo_aliases, add_cloneofsimo_places},
   });
   return kDialects;
 }
@@ -28,6 +37,11 @@ std::string flatten(std::string_view path) {
   std::string flat(path);
   std::ranges::replace(flat, '.', '_');
   return flat;
+}
+
+std::string_view text_encoder_folder(weights::Part part) {
+  const bool second = part == weights::Part::clip_g || part == weights::Part::t5;
+  return second ? "text_encoder_2" : "text_encoder";
 }
 
 }  // namespace velatura::lora

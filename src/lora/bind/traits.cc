@@ -1,0 +1,130 @@
+#include "lora/bind/traits.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace velatura::lora {
+
+namespace {
+
+bool is_separator(char c) {
+  return c == '.' || c == '_';
+}
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+/// Roles that alone can change a weight; the others only modify them.
+bool is_matrix(Role role) {
+  switch (role) {
+    case Role::alpha:
+    case Role::scale:
+    case Role::scalar:
+    case Role::dora_scale:
+    case Role::magnitude_vector:
+    case Role::rescale:
+    case Role::reshape_weight:
+    case Role::ia3_on_input:
+    case Role::oft_scaled:
+    case Role::down_bias:
+    case Role::up_bias:
+      return false;
+    default:
+      return true;
+  }
+}
+
+const weights::TensorInfo* tensor_of(const AdapterFile& file, const FileModule& module, Role role) {
+  const auto found = module.tensors.find(role);
+  return found == module.tensors.end() ? nullptr : file.source().find(found->second);
+}
+
+/// One axis of a matrix, or of the product of two Kronecker factors.
+std::optional<InputSide> side(const AdapterFile& file, const FileModule& module, std::size_t axis) {
+  const auto extent = [&](Role role, std::size_t at) -> std::optional<InputSide> {
+    const weights::TensorInfo* info = tensor_of(file, module, role);
+    if (info == nullptr || info->shape.rank() < 2) return std::nullopt;
+    return InputSide{info, info->shape[at]};
+  };
+  const bool inputs = axis == 1;
+  for (const Role role :
+       {inputs ? Role::down : Role::up, inputs ? Role::hada_w1_b : Role::hada_w1_a, Role::diff,
+        Role::set_weight}) {
+    if (auto found = extent(role, axis)) return found;
+  }
+  if (auto found = extent(inputs ? Role::down_transposed : Role::up_transposed, 1 - axis))
+    return found;
+  const auto factor = [&](Role whole, Role part) {
+    auto found = extent(whole, axis);
+    return found ? found : extent(part, axis);
+  };
+  const auto first = factor(Role::lokr_w1, inputs ? Role::lokr_w1_b : Role::lokr_w1_a);
+  const auto second = factor(Role::lokr_w2, inputs ? Role::lokr_w2_b : Role::lokr_w2_a);
+  constexpr std::int64_t kMost = std::int64_t{1} << 30;
+  if (!first || !second || first->width > kMost || second->width > kMost) return std::nullopt;
+  return InputSide{second->tensor, first->width * second->width};
+}
+
+}  // namespace
+
+std::string pattern_of(std::string_view name) {
+  std::string pattern;
+  pattern.reserve(name.size());
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i];
+    if (!is_digit(c) || (i > 0 && !is_separator(name[i - 1]))) {
+      pattern += is_separator(c) ? '_' : c;
+      continue;
+    }
+    std::size_t end = i;
+    while (end < name.size() && is_digit(name[end])) ++end;
+    const bool is_word = end == name.size() || is_separator(name[end]);
+    pattern += is_word ? std::string("#") : std::string(name.substr(i, end - i));
+    i = end - 1;
+  }
+  return pattern;
+}
+
+Traits::Traits(const AdapterFile& file) : file_(&file) {
+  std::unordered_set<std::string> known;
+  for (const weights::TensorInfo& info : file.source().tensors()) {
+    std::string pattern = pattern_of(info.name);
+    if (known.insert(pattern).second) patterns_.push_back({std::move(pattern), &info});
+  }
+  has_matrices_ = std::ranges::any_of(file.modules(), [](const FileModule& module) {
+    return std::ranges::any_of(module.tensors, is_matrix,
+                               &std::pair<const Role, std::string>::first);
+  });
+}
+
+const weights::TensorInfo* Traits::with(std::string_view part) const {
+  return where([part](std::string_view pattern) { return pattern.find(part) != pattern.npos; });
+}
+
+const weights::TensorInfo* Traits::with_any(std::span<const std::string_view> parts) const {
+  return where([parts](std::string_view pattern) {
+    return std::ranges::any_of(
+        parts, [&](std::string_view part) { return pattern.find(part) != pattern.npos; });
+  });
+}
+
+int Traits::number_after(std::string_view name, std::string_view part) {
+  const auto same = [](char a, char b) { return a == b || (is_separator(a) && is_separator(b)); };
+  const auto found = std::ranges::search(name, part, same);
+  int number = -1;
+  constexpr int kMost = 1'000'000;
+  for (auto at = found.end(); at != name.end() && is_digit(*at) && number < kMost; ++at)
+    number = std::max(number, 0) * 10 + (*at - '0');
+  return found.empty() ? -1 : number;
+}
+
+std::optional<InputSide> input_side(const AdapterFile& file, const FileModule& module) {
+  return side(file, module, 1);
+}
+
+std::optional<InputSide> output_side(const AdapterFile& file, const FileModule& module) {
+  return side(file, module, 0);
+}
+
+}  // namespace velatura::lora

@@ -1,0 +1,79 @@
+// What the names of a file look like with their numbers left out, and how wide its projections are:
+// the facts that detection asks for. Not here: what follows from them (family.cc).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lora/adapter_file.h"
+
+namespace velatura::lora {
+
+/// A dotted or flattened name with every separator an underscore and every number between
+/// separators a "#": "down_blocks_#_resnets_#_conv1".
+std::string pattern_of(std::string_view name);
+
+/// Looks into a file that outlives it.
+class Traits {
+ public:
+  explicit Traits(const AdapterFile& file);
+
+  /// The first tensor whose pattern contains `part`; null where none does.
+  const weights::TensorInfo* with(std::string_view part) const;
+  /// The same over several parts.
+  const weights::TensorInfo* with_any(std::span<const std::string_view> parts) const;
+  /// The first tensor under whose pattern `accept` says yes.
+  template <typename Accept>
+  const weights::TensorInfo* where(Accept accept) const {
+    for (const Pattern& pattern : patterns_) {
+      if (accept(std::string_view(pattern.text))) return pattern.first;
+    }
+    return nullptr;
+  }
+  template <typename Accept>
+  bool every(Accept accept) const {
+    return where([&](std::string_view pattern) { return !accept(pattern); }) == nullptr;
+  }
+  /// The tensor with the greatest number after `part` ("transformer_blocks_") among patterns that
+  /// `accept` takes.
+  struct Indexed {
+    const weights::TensorInfo* tensor = nullptr;
+    int index = -1;
+  };
+  template <typename Accept>
+  Indexed greatest(std::string_view part, Accept accept) const {
+    Indexed best;
+    for (const weights::TensorInfo& info : file_->source().tensors()) {
+      const int index = number_after(info.name, part);
+      if (index > best.index && accept(std::string_view(pattern_of(info.name))))
+        best = {&info, index};
+    }
+    return best;
+  }
+  /// Whether any tensor is a matrix of an adapter: what tells one from other files.
+  bool has_matrices() const { return has_matrices_; }
+
+ private:
+  static int number_after(std::string_view name, std::string_view part);
+  struct Pattern {
+    std::string text;
+    const weights::TensorInfo* first;
+  };
+  const AdapterFile* file_;
+  std::vector<Pattern> patterns_;  ///< in the order of their first tensors, each once
+  bool has_matrices_ = false;
+};
+
+/// The tensor that shows how many inputs a module takes, and how many.
+struct InputSide {
+  const weights::TensorInfo* tensor = nullptr;
+  std::int64_t width = 0;
+};
+/// Of a pair, a Hadamard or Kronecker product or a full difference; nullopt for other kinds.
+std::optional<InputSide> input_side(const AdapterFile& file, const FileModule& module);
+/// The same of its outputs.
+std::optional<InputSide> output_side(const AdapterFile& file, const FileModule& module);
+
+}  // namespace velatura::lora
