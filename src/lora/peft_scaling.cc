@@ -16,7 +16,8 @@ using Json = nlohmann::ordered_json;
 Json parse_object(std::string_view json, const std::string& where) {
   Json parsed = Json::parse(json, nullptr, false);
   if (!parsed.is_object()) {
-    fail(ErrorKind::bad_file, "{}: not a JSON object with LoraConfig's fields", where);
+    fail(ErrorKind::bad_file, "{}: not a JSON object with the fields of PEFT's configurations",
+         where);
   }
   return parsed;
 }
@@ -62,13 +63,39 @@ double finite(const Json& value, const char* field, const std::string& where) {
   return number;
 }
 
+void read_flag(const Json& config, const char* field, bool& value) {
+  if (const auto found = config.find(field); found != config.end() && found->is_boolean())
+    value = found->get<bool>();
+}
+
+PeftRotation parse_rotation(const Json& config, const std::string& where) {
+  PeftRotation rotation;
+  read_flag(config, "use_cayley_neumann", rotation.is_series);
+  read_flag(config, "coft", rotation.is_constrained);
+  if (const auto found = config.find("eps"); found != config.end() && !found->is_null())
+    rotation.eps = finite(*found, "eps", where);
+  const auto terms = config.find("num_cayley_neumann_terms");
+  if (terms == config.end() || terms->is_null()) return rotation;
+  const double number = finite(*terms, "num_cayley_neumann_terms", where);
+  if (number < 1 || number > PeftRotation::kMostTerms || number != std::floor(number)) {
+    fail(ErrorKind::bad_file,
+         "{}: num_cayley_neumann_terms is {}, a whole number from 1 to {} is expected", where,
+         number, PeftRotation::kMostTerms);
+  }
+  rotation.terms = static_cast<int>(number);
+  return rotation;
+}
+
 PeftScaling parse_config(const Json& config, const std::string& where) {
   PeftScaling scaling;
   if (const auto found = config.find("lora_alpha"); found != config.end() && !found->is_null())
     scaling.alpha = finite(*found, "lora_alpha", where);
-  if (const auto found = config.find("use_rslora"); found != config.end() && found->is_boolean())
-    scaling.rank_stabilised = found->get<bool>();
-  scaling.text = Json{scaling.alpha, scaling.rank_stabilised}.dump();
+  read_flag(config, "use_rslora", scaling.rank_stabilised);
+  scaling.rotation = parse_rotation(config, where);
+  const PeftRotation& rotation = scaling.rotation;
+  scaling.text = Json{scaling.alpha,  scaling.rank_stabilised, rotation.is_series,
+                      rotation.terms, rotation.is_constrained, rotation.eps}
+                     .dump();
   const auto patterns = config.find("alpha_pattern");
   if (patterns == config.end() || !patterns->is_object()) return scaling;
   for (const auto& [pattern, alpha] : patterns->items()) {

@@ -90,6 +90,30 @@ TEST(PeftScaling, TextIsTheIdentity) {
             text(R"json({"alpha_pattern": {"a": 2}})json"));
 }
 
+TEST(PeftScaling, Rotations) {
+  const PeftRotation standard = parse_peft_config("{}", "test").rotation;
+  EXPECT_TRUE(standard.is_series);
+  EXPECT_EQ(standard.terms, 5);
+  EXPECT_FALSE(standard.is_constrained);
+  EXPECT_EQ(standard.eps, 6e-5);
+  const PeftScaling read = parse_peft_config(
+      R"json({"use_cayley_neumann": false, "num_cayley_neumann_terms": 7, "coft": true, "eps": 1e-3})json",
+      "test");
+  EXPECT_FALSE(read.rotation.is_series);
+  EXPECT_EQ(read.rotation.terms, 7);
+  EXPECT_TRUE(read.rotation.is_constrained);
+  EXPECT_EQ(read.rotation.eps, 1e-3);
+  EXPECT_NE(read.text, parse_peft_config("{}", "test").text);
+  const auto scalings =
+      parse_peft_metadata(R"json({"unet.use_cayley_neumann": false})json", "test");
+  EXPECT_FALSE(scalings.at("unet").rotation.is_series);
+  for (const char* json :
+       {R"json({"num_cayley_neumann_terms": 0})json",
+        R"json({"num_cayley_neumann_terms": 1e9})json",
+        R"json({"num_cayley_neumann_terms": 2.5})json", R"json({"eps": "x"})json"})
+    EXPECT_EQ(error_of(json), ErrorKind::bad_file) << json;
+}
+
 TEST(PeftScaling, ASingleNumberInAHeader) {
   EXPECT_EQ(parse_header_alpha("16")->factor(kModule, 4), 4);
   EXPECT_FALSE(parse_header_alpha("sixteen"));

@@ -1,0 +1,78 @@
+// (IA)³ (Liu et al. 2022), as LyCORIS and as PEFT write it: rows or columns of the weight grow
+// (lora-formats §1.9).
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "lora/algorithms/algorithm.h"
+#include "lora/algorithms/matrix.h"
+
+namespace velatura::lora {
+
+namespace {
+
+enum class Axis { output, input };
+
+class Ia3Delta : public ModuleDelta {
+ public:
+  /// `growth` of every row or column at strength 1: W' = W ∘ (1 + growth).
+  Ia3Delta(Tensor growth, Axis axis) : growth_(std::move(growth)), axis_(axis) {}
+  bool is_zero() const override { return is_all_zero(growth_); }
+  bool needs_base() const override { return true; }
+  Tensor weight_change(const Pristine& base, float strength, std::int64_t) const override {
+    const Tensor weight = base();
+    Tensor change = Tensor::allocate(weight.shape(), DType::f32);
+    const std::int64_t rows = weight.size(0), inputs = weight.size(1);
+    const std::int64_t kernel = weight.count() / std::max<std::int64_t>(rows * inputs, 1);
+    const float* source = weight.data<float>();
+    const float* growth = growth_.data<float>();
+    float* target = change.mutable_data<float>();
+#pragma omp parallel for
+    for (std::int64_t o = 0; o < rows; ++o) {
+      for (std::int64_t i = 0; i < inputs; ++i) {
+        const float factor = strength * growth[axis_ == Axis::output ? o : i];
+        const std::int64_t begin = (o * inputs + i) * kernel;
+        for (std::int64_t k = begin; k < begin + kernel; ++k) target[k] = factor * source[k];
+      }
+    }
+    return change;
+  }
+
+ private:
+  Tensor growth_;
+  Axis axis_;
+};
+
+/// PEFT leaves the axis to the shape: [out, 1] or, of convolutions, [1, n, 1, 1] with either.
+Axis axis_of(const ModuleInput& input, const Shape& vector) {
+  if (has(input, Role::ia3_on_input))
+    return read_number(input, Role::ia3_on_input) != 0 ? Axis::input : Axis::output;
+  const std::int64_t n = vector.count();
+  if (vector.rank() == 1 || vector[0] == n) return n == input.out() ? Axis::output : Axis::input;
+  return n == input.weight[1] ? Axis::input : Axis::output;
+}
+
+}  // namespace
+
+std::unique_ptr<ModuleDelta> make_ia3(const ModuleInput& input) {
+  require_product_layer(input, "an (IA)³ vector");
+  const Tensor vector = read_f32(input, Role::ia3);
+  const Axis axis = axis_of(input, vector.shape());
+  const std::int64_t expected = axis == Axis::output ? input.out() : input.weight[1];
+  if (vector.rank() < 1 || std::ranges::max(vector.shape().extents()) != vector.count() ||
+      vector.count() != expected) {
+    fail(ErrorKind::mismatch,
+         "the (IA)³ vector {} of \"{}\" does not fit the weight {} of \"{}\": {} values, one for "
+         "each {}, are expected",
+         vector.shape().to_string(), input.module.name, input.weight.to_string(), input.path,
+         expected, axis == Axis::output ? "row" : "input channel");
+  }
+  // LyCORIS stores what is added to 1, PEFT the factor itself.
+  const double unit = has(input, Role::ia3_on_input) ? 0 : 1;
+  std::vector<float> growth(static_cast<std::size_t>(expected));
+  std::ranges::transform(vector.floats(), growth.begin(),
+                         [unit](float value) { return static_cast<float>(value - unit); });
+  return std::make_unique<Ia3Delta>(Tensor::from(growth, {expected}), axis);
+}
+
+}  // namespace velatura::lora
