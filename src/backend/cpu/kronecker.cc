@@ -27,6 +27,9 @@ struct Windows {
   std::int64_t taps() const { return kernel_height * kernel_width; }
 };
 
+/// Gathered windows stay in half of a first-level cache of 32 KB.
+constexpr std::int64_t kGatheredBytes = 16 << 10;
+
 /// Copies go by this many bytes; what one writes too much, the next overwrites.
 constexpr std::int64_t kCopy = 32;
 
@@ -173,12 +176,15 @@ void kronecker_update(const Tensor& x, const Weight& w1, const Weight& w2, const
                       const ConvGeometry* geometry, Tensor& y) {
   const DType type = x.dtype();
   const auto element = static_cast<std::int64_t>(size_of(type));
-  const Plan plan = plan_for(type, w1, w2, scale.data<float>()[0]);
+  Plan plan = plan_for(type, w1, w2, scale.data<float>()[0]);
   const ops::KroneckerShape& shape = plan.problem.shape;
   const bool gathers = geometry != nullptr && !is_pointwise(*geometry, w2);
   const Windows windows = gathers ? windows_of(x, w1, w2, geometry, y) : Windows{};
   const std::int64_t row_in = shape.in_m * shape.in_n * element;
   const std::int64_t row_out = shape.out_l * shape.out_k * element;
+  if (gathers) {
+    plan.block_rows = std::clamp<std::int64_t>(kGatheredBytes / row_in, 1, plan.block_rows);
+  }
   // A thread's memory: the kernel's, pointers to taps, the gathered windows.
   const std::size_t sources_at = aligned(plan.scratch);
   const std::size_t windows_at =
