@@ -19,11 +19,11 @@ Conv2d::Conv2d(const Scope& scope, std::string_view name, const Conv2dShape& sha
 }
 
 Tensor Conv2d::forward(Run& run, const Tensor& x, const ops::Epilogue& epilogue) const {
-  return patched_product(
-      run, id_, x, *weight_, bias_, epilogue,
-      [&](const ops::Weight& weight, const Tensor& bias, const ops::Epilogue& end) {
-        return ops::conv2d(run.ops, x, weight, bias, geometry_, end);
-      });
+  return patched_product(run, patched_rows(run, id_, x.size(0)), x, *weight_, bias_, epilogue,
+                         [&](const Tensor& rows, const ops::Weight& weight, const Tensor& bias,
+                             const ops::Epilogue& end) {
+                           return ops::conv2d(run.ops, rows, weight, bias, geometry_, end);
+                         });
 }
 
 }  // namespace velatura::nn

@@ -1,6 +1,7 @@
 #include "nn/embedding.h"
 
 #include "base/error.h"
+#include "nn/patched_rows.h"
 #include "ops/elementwise.h"
 
 namespace velatura::nn {
@@ -16,11 +17,14 @@ Embedding::Embedding(const Scope& scope, std::string_view name, std::int64_t row
                            .geometry = {}})) {}
 
 Tensor Embedding::forward(Run& run, const Tensor& ids) const {
-  const LayerPatch* patch = run.patch(id_);
-  if (patch == nullptr) return ops::embedding(run.ops, table_->original(), ids);
-  VELATURA_CHECK(patch->deltas.empty());
-  return ops::embedding(run.ops, patch->weight ? patch->weight->original() : table_->original(),
-                        ids);
+  return by_parameters(
+      run, patched_rows(run, id_, ids.size(0)),
+      [&](std::int64_t begin, std::int64_t end, const LayerPatch* patch) {
+        VELATURA_CHECK(patch == nullptr || patch->deltas.empty());
+        const auto other = patch && patch->weight ? patch->weight->weight() : nullptr;
+        return ops::embedding(run.ops, other ? other->original() : table_->original(),
+                              rows_of(ids, begin, end));
+      });
 }
 
 }  // namespace velatura::nn

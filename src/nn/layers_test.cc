@@ -2,11 +2,14 @@
 // adds a constant.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <vector>
 
 #include "nn/conv2d.h"
 #include "nn/embedding.h"
 #include "nn/norm.h"
+#include "nn/patched_rows.h"
 #include "tests/support/backends.h"
 #include "tests/support/memory_source.h"
 #include "tests/support/runs.h"
@@ -32,6 +35,21 @@ class AddConstant : public LayerDelta {
 
  private:
   float value_;
+};
+
+/// A weight made beforehand, that counts how often it was asked for.
+class Given : public StandIn {
+ public:
+  explicit Given(Tensor values) : weight_(std::make_shared<const ops::Weight>(std::move(values))) {}
+  std::shared_ptr<const ops::Weight> weight() const override {
+    ++asked_;
+    return weight_;
+  }
+  int asked() const { return asked_; }
+
+ private:
+  std::shared_ptr<const ops::Weight> weight_;
+  mutable int asked_ = 0;
 };
 
 float activated(float x, Activation activation) {
@@ -91,7 +109,7 @@ TEST(Linear, EachEndWithAndWithoutADeltaAndReplacements) {
                residual = uniform_tensor({3, 5}, DType::f32, 4);
   const auto own_weight = linear.source->load("block.to_q.weight"),
              own_bias = linear.source->load("block.to_q.bias");
-  const auto other = std::make_shared<const ops::Weight>(uniform_tensor({5, 6}, DType::f32, 5));
+  const auto other = std::make_shared<const Given>(uniform_tensor({5, 6}, DType::f32, 5));
   const Tensor other_bias = uniform_tensor({5}, DType::f32, 6);
   for (const auto& table : testing::test_backends()) {
     for (const Activation activation : {Activation::none, Activation::silu}) {
@@ -111,9 +129,10 @@ TEST(Linear, EachEndWithAndWithoutADeltaAndReplacements) {
             test.run.patches = &patches;
             const Tensor y =
                 layer.forward(test.run, x, {.activation = activation, .residual = straight});
-            const Tensor expected = expected_linear(
-                x, replaced ? other->original() : own_weight, replaced ? other_bias : own_bias,
-                0.5f * static_cast<float>(deltas), activation, straight);
+            const Tensor expected =
+                expected_linear(x, replaced ? other->weight()->original() : own_weight,
+                                replaced ? other_bias : own_bias, 0.5f * static_cast<float>(deltas),
+                                activation, straight);
             EXPECT_TRUE(testing::within(y, expected, kRounding));
           }
         }
@@ -199,7 +218,7 @@ TEST(Norm, GammaAndBetaMayBeReplaced) {
   EXPECT_EQ(layer_tree.layer(0).kind, LayerKind::norm);
   const Tensor x = uniform_tensor({1, 2, 3, 8}, DType::f32, 3);
   LayerPatches patches(1);
-  patches.at(0).weight = std::make_shared<const ops::Weight>(Tensor::zeros({8}, DType::f32));
+  patches.at(0).weight = std::make_shared<const Given>(Tensor::zeros({8}, DType::f32));
   patches.at(0).bias = uniform_tensor({8}, DType::f32, 4);
   for (const auto& table : testing::test_backends()) {
     TestRun test(*table);
@@ -223,7 +242,7 @@ TEST(Embedding, TableMayBeReplaced) {
   const Tensor own = to_f32(source->load("words.weight")),
                other = uniform_tensor({4, 3}, DType::f32, 2);
   LayerPatches patches(1);
-  patches.at(0).weight = std::make_shared<const ops::Weight>(other);
+  patches.at(0).weight = std::make_shared<const Given>(other);
   for (const auto& table : testing::test_backends()) {
     TestRun test(*table);
     const Tensor plain = embedding.forward(test.run, ids);
@@ -236,6 +255,130 @@ TEST(Embedding, TableMayBeReplaced) {
     EXPECT_THROW(embedding.forward(test.run, ids), Error);
     ids.mutable_data<std::int64_t>()[1] = 0;
   }
+}
+
+/// Four pictures of which each has a patch of its own: none, a delta, a stand-in, all there is.
+struct FourPictures {
+  FourPictures(LayerId id, const Shape& weight, std::int64_t out, bool with_deltas = true)
+      : patches{LayerPatches(static_cast<std::size_t>(id) + 1),
+                LayerPatches(static_cast<std::size_t>(id) + 1),
+                LayerPatches(static_cast<std::size_t>(id) + 1)} {
+    const auto delta = std::make_shared<AddConstant>(0.75f);
+    if (with_deltas) patches[0].at(id).deltas = {delta};
+    patches[1].at(id).weight =
+        std::make_shared<const Given>(uniform_tensor(weight, DType::f32, 31));
+    patches[2].at(id).weight =
+        std::make_shared<const Given>(uniform_tensor(weight, DType::f32, 32));
+    patches[2].at(id).bias = uniform_tensor({out}, DType::f32, 33);
+    if (with_deltas) patches[2].at(id).deltas = {delta, delta};
+    ranges = {{0, 1, nullptr}, {1, 3, &patches[0]}, {3, 4, &patches[1]}, {4, 5, &patches[2]}};
+  }
+  std::array<LayerPatches, 3> patches;
+  std::vector<PicturePatches> ranges;
+
+  /// `forward`, Tensor(Run&, begin, end), of all rows at once and range by range.
+  template <typename Forward>
+  void expect_each_as_alone(ops::OpTable& table, const Forward& forward) const {
+    TestRun together(table);
+    together.run.pictures = ranges;
+    const Tensor all = forward(together.run, 0, ranges.back().end);
+    for (const PicturePatches& range : ranges) {
+      TestRun alone(table);
+      alone.run.patches = range.patches;
+      EXPECT_TRUE(testing::within(all.slice(range.begin, range.end),
+                                  forward(alone.run, range.begin, range.end), kRounding))
+          << table.name() << " rows from " << range.begin;
+    }
+  }
+};
+
+TEST(Linear, PicturesOfABatchHavePatchesOfTheirOwn) {
+  LinearCase linear;
+  const Linear layer = linear.layer();
+  const Tensor x = uniform_tensor({5, 4, 6}, DType::f32, 3),
+               residual = uniform_tensor({5, 4, 5}, DType::f32, 4);
+  const FourPictures pictures(0, {5, 6}, 5);
+  for (const auto& table : testing::test_backends()) {
+    for (const Activation activation : {Activation::none, Activation::silu}) {
+      for (const bool straight : {false, true}) {
+        pictures.expect_each_as_alone(*table, [&](nn::Run& run, std::int64_t begin,
+                                                  std::int64_t end) {
+          const Tensor own = residual.slice(begin, end);
+          return layer.forward(run, x.slice(begin, end),
+                               {.activation = activation, .residual = straight ? &own : nullptr});
+        });
+      }
+    }
+  }
+}
+
+TEST(Conv2d, PicturesOfABatchHavePatchesOfTheirOwn) {
+  auto source = std::make_shared<MemorySource>();
+  source->add("conv.weight", uniform_tensor({4, 3, 3, 3}, DType::f32, 1));
+  source->add("conv.bias", uniform_tensor({4}, DType::f32, 1));
+  ModuleTree tree;
+  const Conv2d layer(Scope{weights::Scope(source), &tree}, "conv", Conv2dShape::same(3, 4));
+  const Tensor x = uniform_tensor({5, 4, 3, 3}, DType::f32, 3);
+  const FourPictures pictures(0, {4, 3, 3, 3}, 4);
+  for (const auto& table : testing::test_backends()) {
+    pictures.expect_each_as_alone(*table, [&](nn::Run& run, std::int64_t begin, std::int64_t end) {
+      return layer.forward(run, x.slice(begin, end), {.activation = Activation::silu});
+    });
+  }
+}
+
+TEST(Norm, PicturesOfABatchHaveParametersOfTheirOwn) {
+  auto source = std::make_shared<MemorySource>();
+  source->add("norm.weight", uniform_tensor({8}, DType::f16, 1));
+  source->add("norm.bias", uniform_tensor({8}, DType::f16, 2));
+  ModuleTree layer_tree, group_tree;
+  const LayerNorm layer_norm(Scope{weights::Scope(source), &layer_tree}, "norm", 8, 1e-5f);
+  const GroupNorm group_norm(Scope{weights::Scope(source), &group_tree}, "norm", 8, 2, 1e-5f);
+  const Tensor x = uniform_tensor({5, 2, 3, 8}, DType::f32, 3),
+               added = uniform_tensor({5, 8}, DType::f32, 4);
+  const FourPictures pictures(0, {8}, 8, false);
+  for (const auto& table : testing::test_backends()) {
+    pictures.expect_each_as_alone(*table, [&](nn::Run& run, std::int64_t begin, std::int64_t end) {
+      return layer_norm.forward(run, x.slice(begin, end));
+    });
+    pictures.expect_each_as_alone(*table, [&](nn::Run& run, std::int64_t begin, std::int64_t end) {
+      const Tensor own = added.slice(begin, end);
+      return group_norm.forward(run, x.slice(begin, end),
+                                {.activation = Activation::silu, .channel_add = &own});
+    });
+  }
+}
+
+TEST(Embedding, PicturesOfABatchHaveTablesOfTheirOwn) {
+  auto source = std::make_shared<MemorySource>();
+  source->add("words.weight", uniform_tensor({4, 3}, DType::f16, 1));
+  ModuleTree tree;
+  const Embedding embedding(Scope{weights::Scope(source), &tree}, "words", 4, 3);
+  Tensor ids = Tensor::allocate({5, 2}, DType::i64);
+  for (std::int64_t i = 0; i < ids.count(); ++i) ids.mutable_data<std::int64_t>()[i] = i % 4;
+  const FourPictures pictures(0, {4, 3}, 4, false);
+  for (const auto& table : testing::test_backends()) {
+    pictures.expect_each_as_alone(*table, [&](nn::Run& run, std::int64_t begin, std::int64_t end) {
+      return embedding.forward(run, ids.slice(begin, end));
+    });
+  }
+}
+
+TEST(PatchedRows, TheBaseProductIsSharedByAllWhoseParametersAreTheSame) {
+  const FourPictures pictures(0, {5, 6}, 5);
+  Workspace workspace;
+  const auto table = std::move(testing::test_backends().front());
+  ops::Context context(*table, workspace, DType::f32);
+  nn::Run run{.ops = context, .pictures = pictures.ranges};
+  const auto rows = patched_rows(run, 0, 5);
+  std::vector<std::int64_t> ends;
+  by_parameters(run, rows, [&](std::int64_t, std::int64_t end, const LayerPatch*) {
+    ends.push_back(end);
+    return Tensor::zeros({1, 1}, DType::f32);
+  });
+  EXPECT_EQ(ends, (std::vector<std::int64_t>{3, 4, 5})) << "a delta shares the untouched one's";
+  EXPECT_THROW(patched_rows(run, 0, 6), Error) << "other rows than the pictures'";
+  EXPECT_EQ(patched_rows(run, 7, 5).size(), 1u) << "a layer that no picture changes";
 }
 
 }  // namespace

@@ -18,18 +18,19 @@ Linear::Linear(const Scope& scope, std::string_view name, std::int64_t in_featur
 }
 
 Tensor Linear::forward(Run& run, const Tensor& x, const ops::Epilogue& epilogue) const {
-  const LayerPatch* patch = run.patch(id_);
-  if (patch != nullptr && patch->deltas.size() == 1) {
+  const std::vector<PatchedRows> pictures = patched_rows(run, id_, x.size(0));
+  const LayerPatch* patch = pictures.front().patch;
+  if (pictures.size() == 1 && patch != nullptr && patch->deltas.size() == 1) {
     if (const auto low_rank = patch->deltas.front()->low_rank()) {
-      return ops::linear_low_rank(run.ops, x, patch->weight ? *patch->weight : *weight_,
+      const auto other = patch->weight ? patch->weight->weight() : nullptr;
+      return ops::linear_low_rank(run.ops, x, other ? *other : *weight_,
                                   patch->bias.defined() ? patch->bias : bias_, *low_rank, epilogue);
     }
   }
   return patched_product(
-      run, id_, x, *weight_, bias_, epilogue,
-      [&](const ops::Weight& weight, const Tensor& bias, const ops::Epilogue& end) {
-        return ops::linear(run.ops, x, weight, bias, end);
-      });
+      run, pictures, x, *weight_, bias_, epilogue,
+      [&](const Tensor& rows, const ops::Weight& weight, const Tensor& bias,
+          const ops::Epilogue& end) { return ops::linear(run.ops, rows, weight, bias, end); });
 }
 
 }  // namespace velatura::nn

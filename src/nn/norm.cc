@@ -1,6 +1,7 @@
 #include "nn/norm.h"
 
 #include "base/error.h"
+#include "nn/patched_rows.h"
 
 namespace velatura::nn {
 
@@ -15,30 +16,36 @@ NormParameters::NormParameters(const Scope& scope, std::string_view name, std::i
                          .geometry = {}});
 }
 
-const Tensor& NormParameters::gamma(const Run& run) const {
-  const LayerPatch* patch = run.patch(id_);
-  if (patch == nullptr) return gamma_->original();
+NormParameters::Values NormParameters::values(const LayerPatch* patch) const {
+  if (patch == nullptr) return {.gamma = gamma_->original(), .beta = beta_};
   VELATURA_CHECK(patch->deltas.empty());
-  return patch->weight ? patch->weight->original() : gamma_->original();
-}
-
-const Tensor& NormParameters::beta(const Run& run) const {
-  const LayerPatch* patch = run.patch(id_);
-  return patch != nullptr && patch->bias.defined() ? patch->bias : beta_;
+  return {.gamma = patch->weight ? patch->weight->weight()->original() : gamma_->original(),
+          .beta = patch->bias.defined() ? patch->bias : beta_};
 }
 
 Tensor GroupNorm::forward(Run& run, const Tensor& x, const End& end) const {
-  return ops::group_norm(run.ops, x,
-                         {.gamma = parameters_.gamma(run),
-                          .beta = parameters_.beta(run),
-                          .groups = groups_,
-                          .epsilon = epsilon_,
-                          .activation = end.activation,
-                          .channel_add = end.channel_add});
+  return by_parameters(
+      run, patched_rows(run, parameters_.id(), x.size(0)),
+      [&](std::int64_t begin, std::int64_t stop, const LayerPatch* patch) {
+        const NormParameters::Values values = parameters_.values(patch);
+        const Tensor added = end.channel_add ? rows_of(*end.channel_add, begin, stop) : Tensor();
+        return ops::group_norm(run.ops, rows_of(x, begin, stop),
+                               {.gamma = values.gamma,
+                                .beta = values.beta,
+                                .groups = groups_,
+                                .epsilon = epsilon_,
+                                .activation = end.activation,
+                                .channel_add = end.channel_add ? &added : nullptr});
+      });
 }
 
 Tensor LayerNorm::forward(Run& run, const Tensor& x) const {
-  return ops::layer_norm(run.ops, x, parameters_.gamma(run), parameters_.beta(run), epsilon_);
+  return by_parameters(run, patched_rows(run, parameters_.id(), x.size(0)),
+                       [&](std::int64_t begin, std::int64_t stop, const LayerPatch* patch) {
+                         const NormParameters::Values values = parameters_.values(patch);
+                         return ops::layer_norm(run.ops, rows_of(x, begin, stop), values.gamma,
+                                                values.beta, epsilon_);
+                       });
 }
 
 }  // namespace velatura::nn

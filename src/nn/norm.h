@@ -8,13 +8,16 @@
 
 namespace velatura::nn {
 
-/// Gamma and beta of a norm as a layer of the tree: the patch's where the run has one, else the
+/// Gamma and beta of a norm as a layer of the tree: the patch's where there is one, else the
 /// file's.
 class NormParameters {
  public:
   NormParameters(const Scope& scope, std::string_view name, std::int64_t channels);
-  const Tensor& gamma(const Run& run) const;
-  const Tensor& beta(const Run& run) const;
+  struct Values {
+    Tensor gamma, beta;  ///< f32 [C]
+  };
+  Values values(const LayerPatch* patch) const;
+  LayerId id() const { return id_; }
 
  private:
   std::shared_ptr<const ops::Weight> gamma_;  ///< f32 [C]

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string_view>
 
 #include "base/stop_token.h"
@@ -19,8 +20,11 @@ struct Run {
   /// Called with a module's canonical path and its output where a test or a tool asks for inner
   /// values; may be empty.
   std::function<void(std::string_view path, const Tensor& output)> tap{};
-
-  const LayerPatch* patch(LayerId id) const { return patches ? patches->find(id) : nullptr; }
+  /// Where the pictures of one batch have adapters of their own: ascending ranges that cover every
+  /// row of axis 0 without gap; `patches` is then not asked. Each layer computes its base product
+  /// once for all rows, and each picture's deltas on its rows. A picture that stands in the batch
+  /// twice (guidance) has two ranges with the same patches.
+  std::span<const PicturePatches> pictures{};
 };
 
 }  // namespace velatura::nn

@@ -13,7 +13,16 @@ namespace velatura::lora {
 namespace {
 
 /// W + Σ strength · ΔW in f32, from the pristine weight. `strengths` go with the stack's parts.
-std::shared_ptr<const ops::Weight> fuse(const nn::LayerInfo& layer, const LayerStack& stack,
+class Fused : public nn::StandIn {
+ public:
+  explicit Fused(Tensor merged) : weight_(std::make_shared<const ops::Weight>(std::move(merged))) {}
+  std::shared_ptr<const ops::Weight> weight() const override { return weight_; }
+
+ private:
+  std::shared_ptr<const ops::Weight> weight_;
+};
+
+std::shared_ptr<const nn::StandIn> fuse(const nn::LayerInfo& layer, const LayerStack& stack,
                                         std::span<const float> strengths) {
   Tensor merged = to_f32(layer.weight->original());
   if (merged.bytes() == layer.weight->original().bytes()) merged = merged.clone();
@@ -25,7 +34,7 @@ std::shared_ptr<const ops::Weight> fuse(const nn::LayerInfo& layer, const LayerS
 #pragma omp parallel for
     for (std::int64_t i = 0; i < merged.count(); ++i) values[i] += strength * added[i];
   }
-  return std::make_shared<const ops::Weight>(std::move(merged));
+  return std::make_shared<const Fused>(std::move(merged));
 }
 
 /// A stack with this set's strengths.

@@ -56,10 +56,12 @@ class AdapterSetTest : public ::testing::Test {
         is_convolution ? Shape{1, 5, 4, ToyModel::kIn} : Shape{7, layer.weight->shape()[1]},
         DType::f32, 77);
     const Tensor y = nn::patched_product(
-        test.run, model_.unet().find(path).value(), x, *layer.weight, layer.bias, {},
-        [&](const ops::Weight& weight, const Tensor& bias, const ops::Epilogue& end) {
-          return is_convolution ? ops::conv2d(test.ops, x, weight, bias, layer.geometry, end)
-                                : ops::linear(test.ops, x, weight, bias, end);
+        test.run, nn::patched_rows(test.run, model_.unet().find(path).value(), x.size(0)), x,
+        *layer.weight, layer.bias, {},
+        [&](const Tensor& rows, const ops::Weight& weight, const Tensor& bias,
+            const ops::Epilogue& end) {
+          return is_convolution ? ops::conv2d(test.ops, rows, weight, bias, layer.geometry, end)
+                                : ops::linear(test.ops, rows, weight, bias, end);
         });
     return y.clone();
   }
