@@ -58,6 +58,8 @@ class ModuleDelta {
   virtual bool is_linear() const { return true; }
   /// Whether weight_change() asks for the pristine weight.
   virtual bool needs_base() const { return false; }
+  /// Whether weight_change() gives anything: not so for what acts on a bias alone.
+  virtual bool changes_weight() const { return true; }
   /// Whether it stands in for the weight (set_weight): the change is then the same at every
   /// strength but 0, and the replaced weight is the pristine one for all others (lora-formats
   /// §5.6).

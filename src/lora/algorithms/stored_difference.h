@@ -21,6 +21,7 @@ class StoredDifference : public ModuleDelta {
     const auto is_nothing = [](const Tensor& part) { return !part.defined() || is_all_zero(part); };
     return is_nothing(weight_) && is_nothing(bias_);
   }
+  bool changes_weight() const override { return weight_.defined(); }
   std::string remark() const override { return remark_; }
   Tensor weight_change(const Pristine&, float strength, std::int64_t) const override {
     return weight_.defined() ? scaled(weight_, strength) : Tensor();

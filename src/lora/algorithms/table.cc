@@ -73,6 +73,9 @@ class SumDelta : public ModuleDelta {
   bool needs_base() const override {
     return std::ranges::any_of(parts_, [](const auto& part) { return part->needs_base(); });
   }
+  bool changes_weight() const override {
+    return std::ranges::any_of(parts_, [](const auto& part) { return part->changes_weight(); });
+  }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
     return sum([&](const ModuleDelta& part) { return part.weight_change(base, strength, ranks); });
   }
@@ -120,6 +123,7 @@ class SlicedDelta : public ModuleDelta {
   bool is_linear() const override { return whole_->is_linear(); }
   bool needs_base() const override { return whole_->needs_base(); }
   bool replaces() const override { return whole_->replaces(); }
+  bool changes_weight() const override { return whole_->changes_weight(); }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
     return piece(whole_->weight_change(base, strength, ranks));
   }
