@@ -91,17 +91,19 @@ std::string settle_letter(std::string_view item, const BlockVariables& variables
       break;
     default:
       if (!variables.x)
-        fail(ErrorKind::invalid_argument, "block weights have an X, but no x= says what it stands for");
+        fail(ErrorKind::invalid_argument,
+             "block weights have an X, but no x= says what it stands for");
       value = *variables.x;
   }
   if (item.size() > 1) value += *number_in(item.substr(1));
-  return fmt::format("{}", rounded(value) == value ? value : value);
+  return fmt::format("{}", value);
 }
 
 void check_line(std::size_t fields, std::string_view source, std::size_t number) {
   if (fields == 2 || fields == 4) return;
   fail(ErrorKind::bad_file,
-       "{}, line {}: NAME:value,value,… or NAME:blocks:elements:weight is expected", source, number);
+       "{}, line {}: NAME:value,value,… or NAME:blocks:elements:weight is expected", source,
+       number);
 }
 
 }  // namespace
@@ -117,7 +119,8 @@ void BlockPresets::read(std::string_view text, std::string_view source) {
     check_line(fields.size(), source, number);
     const std::string name(trim(fields[0]));
     if (name.empty() || name.find(',') != name.npos || number_in(name))
-      fail(ErrorKind::bad_file, "{}, line {}: '{}' cannot be a preset's name", source, number, name);
+      fail(ErrorKind::bad_file, "{}, line {}: '{}' cannot be a preset's name", source, number,
+           name);
     if (fields.size() == 2) {
       lists_.insert_or_assign(name, std::string(trim(fields[1])));
       continue;
@@ -161,20 +164,20 @@ std::string settle_blocks(std::string_view blocks, const BlockPresets& presets,
     const std::size_t equals = item.rfind('=');
     const std::string_view value = equals == item.npos ? item : trim(item.substr(equals + 1));
     if (equals != item.npos && is_letter(value)) {
-      add(fmt::format("{}={}", trim(item.substr(0, equals)), settle_letter(value, variables, draw)));
+      add(fmt::format("{}={}", trim(item.substr(0, equals)),
+                      settle_letter(value, variables, draw)));
     } else if (equals != item.npos || number_in(item)) {
       add(item);
     } else if (const std::string* list = presets.list(item)) {
-      if (list->find('=') == list->npos && *list != item)
-        add(settle_blocks(*list, BlockPresets(), variables));
+      add(settle_blocks(*list, BlockPresets(), variables));
     } else if (const BuiltInPreset* preset = find_built_in(item)) {
       add(preset->name);
     } else if (is_letter(item)) {
       add(settle_letter(item, variables, draw));
     } else {
       fail(ErrorKind::invalid_argument,
-           "block weights \"{}\": '{}' is neither a number, R, U, X nor a preset; nearest: {}", blocks,
-           item, fmt::join(nearest_names(item, presets.list_names(), 3), ", "));
+           "block weights \"{}\": '{}' is neither a number, R, U, X nor a preset; nearest: {}",
+           blocks, item, fmt::join(nearest_names(item, presets.list_names(), 3), ", "));
     }
   }
   return result;
@@ -193,11 +196,13 @@ std::string settle_elements(std::string_view elements, const BlockPresets& prese
     } else {
       const auto near = nearest_names(item, presets.element_names(), 3);
       fail(ErrorKind::invalid_argument,
-           "elemental block weights \"{}\": '{}' is neither a rule blocks|elements|weight nor a preset; {}",
+           "elemental block weights \"{}\": '{}' is neither a rule blocks|elements|weight nor a "
+           "preset; {}",
            elements, item,
-           near.empty() ? std::string("there are no presets: a file elempresets.txt in a LoRA folder "
-                                      "holds lines NAME:blocks:elements:weight")
-                        : fmt::format("nearest: {}", fmt::join(near, ", ")));
+           near.empty()
+               ? std::string("there are no presets: a file elempresets.txt in a LoRA folder "
+                             "holds lines NAME:blocks:elements:weight")
+               : fmt::format("nearest: {}", fmt::join(near, ", ")));
     }
   }
   return result;

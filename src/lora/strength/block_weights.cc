@@ -53,7 +53,8 @@ std::span<const BuiltInPreset> built_in_presets() {
       {"OUTS", "1,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1"},
       {"OUTALL", "1,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1"},
       {"FLUXALL",
-       "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
+       "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,"
+       "1,"
        "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"},
   });
   return kPresets;
@@ -163,14 +164,15 @@ class Factors {
       const auto weight = fields.size() == 3 ? number_in(fields[2]) : std::nullopt;
       if (!weight) {
         fail(ErrorKind::invalid_argument,
-             "elemental block weights: '{}' is not blocks|elements|weight, as in IN05-OUT05|attn1|0.5",
+             "elemental block weights: '{}' is not blocks|elements|weight, as in "
+             "IN05-OUT05|attn1|0.5",
              rule);
       }
       set_rule(Choice(fields[0]), Choice(fields[1]), static_cast<float>(*weight));
     }
   }
 
-  LayerFactors take() {
+  ModelFactors take() {
     for (std::vector<float>& component : factors_) {
       if (std::ranges::all_of(component, [](float f) { return f == 1; })) component.clear();
     }
@@ -260,8 +262,8 @@ class Factors {
     });
     if (!matched) {
       fail(ErrorKind::invalid_argument,
-           "block weights \"{}\": the pattern '{}' matches no block and no module; blocks are {}", text,
-           pattern, fmt::join(model_.names(), " "));
+           "block weights \"{}\": the pattern '{}' matches no block and no module; blocks are {}",
+           text, pattern, fmt::join(model_.names(), " "));
     }
   }
 
@@ -280,8 +282,9 @@ class Factors {
       std::from_chars(block.data() + kind.size(), block.data() + block.size(), number);
       return {place, number};
     }
-    fail(ErrorKind::invalid_argument, "elemental block weights: there is no block '{}'; blocks are {}",
-         block, fmt::join(model_.names(), " "));
+    fail(ErrorKind::invalid_argument,
+         "elemental block weights: there is no block '{}'; blocks are {}", block,
+         fmt::join(model_.names(), " "));
   }
 
   void set_rule(const Choice& blocks, const Choice& elements, float weight) {
@@ -304,13 +307,13 @@ class Factors {
   }
 
   const ModelBlocks& model_;
-  LayerFactors factors_;
+  ModelFactors factors_;
   bool is_list_done_ = false;
 };
 
 }  // namespace
 
-LayerFactors block_factors(const ModelBlocks& model, std::string_view blocks,
+ModelFactors block_factors(const ModelBlocks& model, std::string_view blocks,
                            std::string_view elements) {
   Factors factors(model);
   factors.set_blocks(blocks);

@@ -16,10 +16,10 @@
 namespace velatura::lora {
 
 /// By component, by layer. An empty inner list: 1 everywhere.
-using LayerFactors = std::vector<std::vector<float>>;
+using ModelFactors = std::vector<std::vector<float>>;
 
-/// The blocks of a model, from its modules' native names: of UNets BASE (the text encoders), IN00 …,
-/// M00, OUT00 … by LDM's numbers; of FLUX.1 CLIP, T5, IN, D00 …, S00 …, OUT; of Z-Image TE, IN,
+/// The blocks of a model, from its modules' native names: of UNets BASE (the text encoders), IN00
+/// …, M00, OUT00 … by LDM's numbers; of FLUX.1 CLIP, T5, IN, D00 …, S00 …, OUT; of Z-Image TE, IN,
 /// NR00 …, CR00 …, L00 …, OUT. Immutable, thread-safe.
 class ModelBlocks {
  public:
@@ -90,7 +90,7 @@ std::string settle_elements(std::string_view elements, const BlockPresets& prese
 /// blanks, NOT first inverts, empty is all. Empty texts change nothing. Throws invalid_argument: a
 /// list of a length that the family does not take (naming those it does), a pattern that matches
 /// nothing, malformed items.
-LayerFactors block_factors(const ModelBlocks& model, std::string_view blocks,
+ModelFactors block_factors(const ModelBlocks& model, std::string_view blocks,
                            std::string_view elements);
 
 }  // namespace velatura::lora

@@ -39,7 +39,8 @@ constexpr auto kZImageRows = std::to_array<BlockRow>({{"noise_refiner", "NR", tr
                                                       {"final_layer", "OUT"},
                                                       {"", "IN"}});
 
-/// Which rows a denoiser has, in what order its blocks stand, and what its text encoders are called.
+/// Which rows a denoiser has, in what order its blocks stand, and what its text encoders are
+/// called.
 struct FamilyBlocks {
   Part denoiser;
   std::span<const BlockRow> rows;
@@ -111,8 +112,7 @@ std::vector<std::vector<std::string>> published_lists(Part denoiser, bool is_sdx
     return {joined({{"CLIP", "T5", "IN"}, counted("D", 19), counted("S", 38), {"OUT"}})};
   }
   if (denoiser == Part::z_image) {
-    return {joined(
-        {{"TE", "IN"}, counted("NR", 2), counted("CR", 2), counted("L", 30), {"OUT"}})};
+    return {joined({{"TE", "IN"}, counted("NR", 2), counted("CR", 2), counted("L", 30), {"OUT"}})};
   }
   if (is_sdxl) {
     return {joined({base, numbers("IN", {4, 5, 7, 8}), middle, counted("OUT", 6)}),
@@ -136,7 +136,10 @@ ModelBlocks::ModelBlocks(std::span<const Component> components) {
   is_unet_ = part == Part::unet;
   const FamilyBlocks& family = *std::ranges::find(kFamilies, part, &FamilyBlocks::denoiser);
 
-  std::set<std::string> present;
+  const auto by_number = [](const std::string& a, const std::string& b) {
+    return std::pair(a.size(), std::string_view(a)) < std::pair(b.size(), std::string_view(b));
+  };
+  std::set<std::string, decltype(by_number)> present(by_number);
   std::set<std::string> attentive;  // of a UNet
   bool is_sdxl = false;
   for (const Component& component : components) {
@@ -148,9 +151,10 @@ ModelBlocks::ModelBlocks(std::span<const Component> components) {
       Module module{.component = component.name, .path = shape.path, .native = {}, .block = {}};
       if (const auto found = native.find(shape.path); found != native.end())
         module.native = found->second;
-      module.block = weights::is_text_encoder(component.part)
-                         ? std::string(text_block(part, component.part))
-                         : block_of(module.native.empty() ? shape.path : module.native, family.rows);
+      module.block =
+          weights::is_text_encoder(component.part)
+              ? std::string(text_block(part, component.part))
+              : block_of(module.native.empty() ? shape.path : module.native, family.rows);
       is_sdxl |= shape.path.starts_with("add_embedding.");
       if (!module.block.empty()) present.insert(module.block);
       if (has_attention(module)) attentive.insert(module.block);
@@ -179,8 +183,8 @@ ModelBlocks::ModelBlocks(std::span<const Component> components) {
   if (is_unet_) lists_.push_back(std::move(with_attention));
   lists_.push_back(names_);
   for (auto& list : published_lists(part, is_sdxl)) {
-    const bool known = std::ranges::any_of(
-        lists_, [&](const auto& other) { return other.size() == list.size(); });
+    const bool known =
+        std::ranges::any_of(lists_, [&](const auto& other) { return other.size() == list.size(); });
     if (!known) lists_.push_back(std::move(list));
   }
 }
