@@ -27,10 +27,15 @@ struct EngineOptions {
 /// What was applied of one adapter.
 struct LoraOutcome {
   std::string name;
-  double weight = 1, text_weight = 1;
-  std::string hash;         ///< AutoV3, 12 hex digits
-  std::string summary;      ///< one line
-  std::string report_json;  ///< every tensor: name, target, fate, reason
+  double weight = 1;  ///< on the denoiser; of a curve the point farthest from 0
+  double text_weight = 1;
+  std::string settled;        ///< as --lora would have it, every open end closed, letters drawn
+  std::vector<int> pictures;  ///< of the batch, that it acts on; empty: all
+  std::string hash;           ///< AutoV3, 12 hex digits
+  std::string summary;        ///< one line
+  std::vector<std::string> warnings;  ///< what its metadata ask for and this run does not do …
+  /// Every tensor: name, target, fate, reason; and under "applied" how each layer was served.
+  std::string report_json;
   std::vector<std::string> trigger_words;
   bool has_remarks = false;  ///< a tensor was not plainly bound
 };
@@ -38,6 +43,8 @@ struct LoraOutcome {
 struct GenerateResult {
   std::vector<Picture> pictures;  ///< empty where the observer took them
   std::vector<LoraOutcome> loras;
+  std::string lora_summary;        ///< how the layers were served, one line; empty without adapters
+  bool changed_live = false;       ///< strengths were moved by Observer::loras
   std::uint64_t seed = 0;          ///< of the first picture
   int width = 0, height = 0;       ///< of the finished pictures
   int steps = 0, evaluations = 0;  ///< per batch

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,8 @@ struct Picture {
   std::vector<std::pair<std::string, std::string>> text;
 };
 
+class LoraControl;  // lora.h
+
 struct Observer {
   std::function<void(const Progress&)> on_progress;
   /// A small approximate picture of the latents of the batch's first picture; asked for only where
@@ -42,6 +45,9 @@ struct Observer {
   /// What the user should know and did not ask for: the seed drawn, unused tensors, a bind report's
   /// summary.
   std::function<void(const std::string&)> on_note;
+  /// Whoever holds it may move the strengths of adapters while the job runs. Pictures whose
+  /// strengths were moved say so and cannot be repeated from their file. May be empty.
+  std::shared_ptr<LoraControl> loras;
 };
 
 }  // namespace velatura

@@ -6,19 +6,25 @@
 #include <chrono>
 #include <future>
 #include <random>
+#include <set>
 
 #include "base/error.h"
 #include "base/platform/memory.h"
 #include "base/platform/process.h"
+#include "engine/adapter_report.h"
 #include "engine/adapters.h"
+#include "engine/library.h"
+#include "engine/lora_control.h"
+#include "engine/picture_texts.h"
 #include "engine/pictures.h"
 #include "engine/replay.h"
 #include "image/codec.h"
 #include "image/resize.h"
 #include "pipelines/conditioning.h"
-#include "pipelines/generation_text.h"
 #include "pipelines/prompt/embedding_shelf.h"
+#include "pipelines/prompt/tags.h"
 #include "pipelines/text_to_image.h"
+#include "velatura/request_fields.h"
 
 namespace velatura::engine {
 
@@ -47,7 +53,9 @@ struct Job {
   std::shared_ptr<const DiffusionModel> model;
   std::shared_ptr<const pipelines::Upscaler> upscaler;
   RequestedAdapters adapters;
-  std::vector<pipelines::prompt::Embedding> embeddings;
+  std::string negative;
+  /// What prompts may name, by RequestedAdapters::sets.
+  std::vector<std::vector<pipelines::prompt::Embedding>> embeddings;
   diffusion::SamplingPlan plan;
   pipelines::BatchRequest batch;
   std::uint64_t seed = 0;
@@ -144,6 +152,11 @@ void plan_sampling(Job& job) {
   job.seed = request.seed.value_or(std::random_device{}());
 }
 
+pipelines::prompt::PromptReading reading_of(const GenerateRequest& request) {
+  return request.raw_prompt ? pipelines::prompt::PromptReading::raw
+                            : pipelines::prompt::PromptReading::web_ui;
+}
+
 void load_embeddings(Session& session, Job& job) {
   using namespace pipelines::prompt;
   const std::vector<fs::path> folders = session.roots.folders(AssetKind::embedding);
@@ -151,36 +164,168 @@ void load_embeddings(Session& session, Job& job) {
   std::vector<EmbeddingArgument> arguments;
   for (const auto& embedding : job.request.embeddings)
     arguments.push_back({.path = shelf.resolve(embedding.path.string()), .token = embedding.token});
-  const std::array prompts = {job.adapters.prompt, job.request.negative};
-  const PromptReading reading = job.request.raw_prompt ? PromptReading::raw : PromptReading::web_ui;
-  job.embeddings =
-      pipelines::prompt::load_embeddings(shelf, arguments, prompts, reading, job.model->tokenizer,
-                                         (*job.model->text_encoder)->config().width);
+  for (const PictureSet& set : job.adapters.sets) {
+    const std::array prompts = {set.prompt, job.negative};
+    std::vector<Embedding> embeddings = pipelines::prompt::load_embeddings(
+        shelf, arguments, prompts, reading_of(job.request), job.model->tokenizer,
+        (*job.model->text_encoder)->config().width);
+    for (const std::size_t adapter : set.adapters) {
+      for (const Embedding& bundled : job.adapters.all[adapter].embeddings)
+        embeddings.push_back(bundled);
+    }
+    job.embeddings.push_back(std::move(embeddings));
+  }
 }
 
-pipelines::Conditioning encode_text(Job& job, const lora::AdapterSet& adapters,
-                                    ops::Context& context) {
-  nn::Run run{.ops = context,
-              .patches = adapters.patches(DiffusionModel::kTextComponent),
-              .stop = job.stop};
-  return pipelines::encode_text(
-      run, *job.model,
-      {.prompt = job.adapters.prompt,
-       .negative = job.request.negative,
-       .reading = job.request.raw_prompt ? pipelines::prompt::PromptReading::raw
-                                         : pipelines::prompt::PromptReading::web_ui,
-       .clip_skip = job.request.clip_skip,
-       .embeddings = job.embeddings});
+void collect(Session& session, Job& job) {
+  job.adapters = collect_adapters(
+      job.request,
+      {.seed = job.seed,
+       .width = job.batch.width,
+       .height = job.batch.height,
+       .prediction = noise_config(job).prediction},
+      job.model,
+      {.roots = session.roots,
+       .cache = session.cache,
+       .hashes = session.hashes,
+       .find_elsewhere = [&](const std::string& name) { return session.find_in_library(name); }},
+      job.stop);
+  job.negative = job.request.raw_prompt ? job.request.negative
+                                        : pipelines::prompt::strip_comments(job.request.negative);
+  for (const ResolvedAdapter& adapter : job.adapters.all) {
+    note(job, adapter.outcome.summary);
+    for (const std::string& warning : adapter.outcome.warnings) note(job, warning);
+  }
 }
+
+/// The adapters of a job at work: a set for each distinct list, the texts they give, and what came
+/// of moving them.
+class RunningAdapters {
+ public:
+  RunningAdapters(Session& session, const Job& job, const DiffusionModel& model,
+                  ops::Context& context)
+      : session_(session), job_(job), model_(model), context_(context) {
+    const Shape latent =
+        pipelines::latent_shape(model, job.batch.batch, job.batch.width, job.batch.height);
+    const lora::SetOptions options{
+        .cache = session.cache.stacks(job.model),
+        .control = job.observer.loras ? job.observer.loras->state().mailbox : nullptr,
+        .weight_type = session.device.compute,
+        .picture_height = latent[2],
+        .picture_width = latent[3]};
+    const lora::Mode mode =
+        job.request.lora_mode == LoraMode::live ? lora::Mode::live : lora::Mode::fused;
+    for (const PictureSet& set : job.adapters.sets) {
+      std::vector<lora::AdapterUse> uses;
+      for (const std::size_t i : set.adapters) uses.push_back(job.adapters.all[i].use);
+      sets_.push_back(
+          std::make_unique<lora::AdapterSet>(model.components, std::move(uses), mode, options));
+    }
+    keys_.resize(sets_.size());
+    texts_.resize(sets_.size());
+  }
+
+  std::vector<lora::AdapterSet*> of_pictures() const {
+    if (sets_.size() == 1) return {sets_.front().get()};
+    std::vector<lora::AdapterSet*> of;
+    for (const std::size_t set : job_.adapters.set_of_picture) of.push_back(sets_[set].get());
+    return of;
+  }
+
+  /// The texts as the text encoders are now; nothing where they are as they were.
+  std::optional<pipelines::Conditionings> texts() {
+    bool changed = false;
+    for (std::size_t set = 0; set < sets_.size(); ++set) {
+      std::string key = key_of(set);
+      if (texts_[set] && key == keys_[set]) continue;
+      texts_[set] = session_.texts.get(job_.model, key, [&] { return encode(set); });
+      keys_[set] = std::move(key);
+      changed = true;
+    }
+    return changed ? std::optional(current_texts()) : std::nullopt;
+  }
+
+  pipelines::Conditionings current_texts() const {
+    if (sets_.size() == 1) return {texts_.front()};
+    pipelines::Conditionings of;
+    for (const std::size_t set : job_.adapters.set_of_picture) of.push_back(texts_[set]);
+    return of;
+  }
+
+  /// Sets have read the mailbox: is this picture still what was asked for?
+  void look_at_changes() {
+    if (!job_.observer.loras) return;
+    for (const std::string& name : job_.observer.loras->state().names()) {
+      const bool is_known =
+          std::ranges::any_of(job_.adapters.all, [&](const ResolvedAdapter& adapter) {
+            return adapter.outcome.name == name ||
+                   adapter.use.adapter->file->content_hash() == name;
+          });
+      changed_live_ |= is_known;
+      if (is_known || !unknown_.insert(name).second) continue;
+      note(job_,
+           fmt::format("a strength was set for LoRA \"{}\", which this job does not have", name));
+    }
+  }
+
+  bool changed_live() const { return changed_live_; }
+
+  /// Of the first set that has the adapter.
+  std::vector<lora::ComponentAccount> account_of(std::size_t adapter) const {
+    for (std::size_t set = 0; set < sets_.size(); ++set) {
+      if (std::ranges::count(job_.adapters.sets[set].adapters, adapter) > 0)
+        return sets_[set]->account();
+    }
+    return {};
+  }
+  std::vector<lora::ComponentAccount> account() const { return sets_.front()->account(); }
+
+ private:
+  std::string key_of(std::size_t set) const {
+    const GenerateRequest& request = job_.request;
+    return fmt::format("{}\x1f{}\x1f{}\x1f{}\x1f{}\x1f{}", job_.adapters.sets[set].prompt,
+                       job_.negative, request.raw_prompt, request.clip_skip,
+                       text_key(job_.embeddings[set]), text_key(*sets_[set], model_.components)) +
+           (request.lora_mode == LoraMode::fused ? "\x1f"
+                                                   "fused"
+                                                 : "");
+  }
+
+  pipelines::Conditioning encode(std::size_t set) const {
+    nn::Run run{.ops = context_,
+                .patches = sets_[set]->patches(DiffusionModel::kTextComponent),
+                .stop = job_.stop};
+    return pipelines::encode_text(run, model_,
+                                  {.prompt = job_.adapters.sets[set].prompt,
+                                   .negative = job_.negative,
+                                   .reading = reading_of(job_.request),
+                                   .clip_skip = job_.request.clip_skip,
+                                   .embeddings = job_.embeddings[set]});
+  }
+
+  Session& session_;
+  const Job& job_;
+  const DiffusionModel& model_;
+  ops::Context& context_;
+  std::vector<std::unique_ptr<lora::AdapterSet>> sets_;
+  std::vector<std::string> keys_;
+  std::vector<std::shared_ptr<const pipelines::Conditioning>> texts_;
+  std::set<std::string> unknown_;
+  bool changed_live_ = false;
+};
 
 /// One batch as finished pictures f32 [N, 3, H, W] in [0, 1], upscaled where asked.
 std::vector<Tensor> make_batch(const Job& job, const pipelines::BatchContext& context,
-                               const pipelines::Conditioning& text, int index) {
+                               RunningAdapters& adapters, int index) {
   pipelines::BatchRequest batch = job.batch;
   batch.seed =
       job.seed + static_cast<std::uint64_t>(index) * static_cast<std::uint64_t>(batch.batch);
   Clock::time_point last = Clock::now();
-  pipelines::BatchHooks hooks{.progress = {}, .stop = job.stop};
+  pipelines::BatchHooks hooks{.progress = {}, .step = {}, .stop = job.stop};
+  hooks.step = [&](const lora::Moment&) {
+    adapters.look_at_changes();
+    return adapters.texts();
+  };
   hooks.progress = [&](const diffusion::SamplingProgress& progress) {
     if (!progress.step_done) return;
     if (job.observer.on_preview)
@@ -195,7 +340,8 @@ std::vector<Tensor> make_batch(const Job& job, const pipelines::BatchContext& co
     }
     last = Clock::now();
   };
-  const Tensor latents = pipelines::sample_latents(context, batch, text, job.plan, hooks);
+  const Tensor latents =
+      pipelines::sample_latents(context, batch, adapters.current_texts(), job.plan, hooks);
   std::vector<Tensor> pictures;
   for (std::int64_t i = 0; i < latents.size(0); ++i) {
     if (job.request.pick && *job.request.pick != i) continue;
@@ -209,71 +355,54 @@ std::vector<Tensor> make_batch(const Job& job, const pipelines::BatchContext& co
   return pictures;
 }
 
-class PictureTexts {
- public:
-  PictureTexts(Session& session, const Job& job, std::string model_hash) : job_(job) {
-    const auto stem = [](const fs::path& path) { return path.stem().string(); };
-    facts_.base_width = job.batch.width;
-    facts_.base_height = job.batch.height;
-    facts_.cfg = job.batch.cfg;
-    facts_.model_name = job.model_name;
-    facts_.model_hash = model_hash;
-    facts_.vae_name = stem(job.vae_path);
-    facts_.upscaler = stem(job.upscaler_path);
-    facts_.prompt = job.adapters.prompt;
-    facts_.version = fmt::format("Velatura {}", VELATURA_VERSION);
-    replay_ = {.version = VELATURA_VERSION,
-               .model = {job.model_name, std::move(model_hash)},
-               .vae = {},
-               .init = {},
-               .loras = {},
-               .precision = std::string(to_string(session.device.compute)),
-               .backend = std::string(session.device.table->name()),
-               .threads = session.device.threads};
-    if (!job.vae_path.empty())
-      replay_.vae = {stem(job.vae_path), session.hashes.auto_v2(job.vae_path)};
-    if (!job.request.init.empty())
-      replay_.init = {job.request.init.filename().string(),
-                      session.hashes.auto_v2(job.request.init)};
-    for (const LoraOutcome& lora : job.adapters.outcomes) {
-      facts_.loras.push_back({.name = lora.name,
-                              .weight = lora.weight,
-                              .text_weight = lora.text_weight,
-                              .hash = lora.hash});
-      replay_.loras.push_back({lora.name, lora.hash});
+PictureTexts picture_texts(Session& session, const Job& job, const std::string& model_hash) {
+  const auto stem = [](const fs::path& path) { return path.stem().string(); };
+  pipelines::GenerationFacts facts;
+  facts.base_width = job.batch.width;
+  facts.base_height = job.batch.height;
+  facts.cfg = job.batch.cfg;
+  facts.model_name = job.model_name;
+  facts.model_hash = model_hash;
+  facts.vae_name = stem(job.vae_path);
+  facts.upscaler = stem(job.upscaler_path);
+  facts.version = fmt::format("Velatura {}", VELATURA_VERSION);
+  ReplayFacts replay{.version = VELATURA_VERSION,
+                     .model = {job.model_name, model_hash},
+                     .vae = {},
+                     .init = {},
+                     .loras = {},
+                     .masks = {},
+                     .precision = std::string(to_string(session.device.compute)),
+                     .backend = std::string(session.device.table->name()),
+                     .threads = session.device.threads};
+  if (!job.vae_path.empty())
+    replay.vae = {stem(job.vae_path), session.hashes.auto_v2(job.vae_path)};
+  if (!job.request.init.empty())
+    replay.init = {job.request.init.filename().string(), session.hashes.auto_v2(job.request.init)};
+  const auto add = [&](const ResolvedAdapter& adapter) {
+    replay.loras.push_back({adapter.settled.name, adapter.outcome.hash});
+    const fs::path& mask = adapter.settled.mask;
+    if (!mask.empty())
+      replay.masks.push_back({mask.filename().string(), session.hashes.auto_v2(mask)});
+  };
+  for (std::size_t i = 0; i < job.adapters.shared; ++i) add(job.adapters.all[i]);
+  for (const std::size_t set : job.adapters.set_of_picture) {
+    for (const std::size_t i : job.adapters.sets[set].adapters) {
+      if (i >= job.adapters.shared) add(job.adapters.all[i]);
     }
   }
-
-  /// Texts of picture `index` of batch `batch`.
-  std::vector<std::pair<std::string, std::string>> of(int batch, int index, const Image& image) {
-    GenerateRequest request = job_.request;
-    const std::uint64_t first =
-        job_.seed + static_cast<std::uint64_t>(batch) * static_cast<std::uint64_t>(request.batch);
-    request.seed = first;
-    request.count = 1;
-    if (request.batch > 1) request.pick = index;
-    facts_.seed = first + static_cast<std::uint64_t>(index);
-    facts_.width = image.width;
-    facts_.height = image.height;
-    return {{"parameters", image::write_infotext(pipelines::write_generation(request, facts_))},
-            {std::string(kReplayKey), write_replay(request, replay_)}};
-  }
-
-  std::uint64_t seed() const { return facts_.seed; }
-
- private:
-  const Job& job_;
-  pipelines::GenerationFacts facts_;
-  ReplayFacts replay_;
-};
+  GenerateRequest request = job.request;
+  request.seed = job.seed;
+  return {request, job.negative, job.adapters, std::move(facts), std::move(replay)};
+}
 
 /// Finished pictures go to the observer as they come, else into the result.
 void deliver(const Job& job, PictureTexts& texts, int batch, const std::vector<Tensor>& tensors,
-             GenerateResult& result) {
+             bool changed_live, GenerateResult& result) {
   int index = job.request.pick.value_or(0);
   for (const Tensor& tensor : tensors) {
     Picture picture{.image = to_image(tensor), .seed = 0, .text = {}};
-    picture.text = texts.of(batch, index++, picture.image);
+    picture.text = texts.of(batch, index++, picture.image, changed_live);
     picture.seed = texts.seed();
     if (result.width == 0) {
       result.seed = picture.seed;
@@ -288,32 +417,44 @@ void deliver(const Job& job, PictureTexts& texts, int batch, const std::vector<T
   }
 }
 
+void account(const Job& job, const RunningAdapters& adapters, GenerateResult& result) {
+  for (std::size_t i = 0; i < job.adapters.all.size(); ++i) {
+    LoraOutcome outcome = job.adapters.all[i].outcome;
+    outcome.settled = to_text(job.adapters.all[i].settled);
+    outcome.report_json = report_json(*job.adapters.all[i].use.adapter, job.model->components,
+                                      adapters.account_of(i));
+    result.loras.push_back(std::move(outcome));
+  }
+  result.changed_live = adapters.changed_live();
+  if (job.adapters.all.empty()) return;
+  result.lora_summary = accounts_line(adapters.account());
+  if (!result.lora_summary.empty()) note(job, "LoRA layers: " + result.lora_summary);
+}
+
 GenerateResult make_pictures(Session& session, Job& job, double load_seconds) {
   const Clock::time_point begin = Clock::now();
   Workspace workspace;
   ops::Context context(*session.device.table, workspace, session.device.compute);
-  const lora::AdapterSet adapters(
-      job.model->components, job.adapters.uses,
-      job.request.lora_mode == LoraMode::live ? lora::Mode::live : lora::Mode::fused);
   DiffusionModel model = *job.model;  // parts are shared; only the prediction type may differ
   model.noise = noise_config(job);
+  RunningAdapters adapters(session, job, model, context);
   const pipelines::BatchContext batch_context{
-      .model = model, .ops = context, .adapters = &adapters};
+      .model = model, .ops = context, .adapters = adapters.of_pictures()};
 
   BackgroundHash model_hash(session.hashes, hashed_file(job.model_path));
-  const pipelines::Conditioning text = encode_text(job, adapters, context);
+  adapters.texts();
   GenerateResult result;
   std::optional<PictureTexts> texts;
   result.start_seconds = platform::seconds_since_start();
   for (int index = 0; index < job.request.count; ++index) {
-    const std::vector<Tensor> pictures = make_batch(job, batch_context, text, index);
+    const std::vector<Tensor> pictures = make_batch(job, batch_context, adapters, index);
     if (!texts) {
       result.model_hash = model_hash.get();
-      texts.emplace(session, job, result.model_hash);
+      texts.emplace(picture_texts(session, job, result.model_hash));
     }
-    deliver(job, *texts, index, pictures, result);
+    deliver(job, *texts, index, pictures, adapters.changed_live(), result);
   }
-  result.loras = job.adapters.outcomes;
+  account(job, adapters, result);
   result.steps = job.plan.steps;
   result.evaluations = static_cast<int>(job.plan.evaluations.size());
   result.model_name = job.model_name;
@@ -328,16 +469,23 @@ GenerateResult make_pictures(Session& session, Job& job, double load_seconds) {
 
 }  // namespace
 
+fs::path Session::find_in_library(const std::string& name) {
+  const std::scoped_lock lock(library_mutex);
+  if (!library) {
+    library = std::make_unique<Library>(LibraryOptions{.model_dirs = model_dirs, .index = {}});
+  } else {
+    library->refresh();
+  }
+  return resolve_lora(*library, name);
+}
+
 GenerateResult run_job(Session& session, const GenerateRequest& request, const Observer& observer,
                        StopToken stop) {
   const Clock::time_point begin = Clock::now();
   Job job{.request = request, .observer = observer, .stop = std::move(stop)};
   load_models(session, job);
-  job.adapters = collect_adapters(
-      request, job.model,
-      {.roots = session.roots, .cache = session.cache, .hashes = session.hashes}, job.stop);
-  for (const LoraOutcome& lora : job.adapters.outcomes) note(job, lora.summary);
   plan_sampling(job);
+  collect(session, job);
   load_embeddings(session, job);
   throw_if_stopped(job.stop);
   return make_pictures(session, job, seconds_since(begin));

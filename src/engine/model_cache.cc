@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lora/library/sidecars.h"
+
 namespace velatura::engine {
 
 namespace fs = std::filesystem;
@@ -50,15 +52,13 @@ std::shared_ptr<const lora::BoundAdapter> ModelCache::adapter(
     const fs::path& path, const std::shared_ptr<const pipelines::DiffusionModel>& model) {
   const Stamp wanted = stamp(path);
   const std::scoped_lock lock(mutex_);
-  if (adapters_of_.lock() != model) {
-    adapters_.clear();
-    adapters_of_ = model;
-  }
+  forget_other(model);
   if (const auto found = std::ranges::find(adapters_, wanted, &AdapterEntry::stamp);
       found != adapters_.end()) {
     adapters_.splice(adapters_.begin(), adapters_, found);
     return found->adapter;
   }
+  ++adapters_opened_;
   adapters_.push_front(
       {.stamp = wanted,
        .adapter = lora::bind(lora::AdapterFile::open(path), model->components, *model->names),
@@ -70,6 +70,49 @@ std::shared_ptr<const lora::BoundAdapter> ModelCache::adapter(
     adapters_.pop_back();
   }
   return adapters_.front().adapter;
+}
+
+void ModelCache::forget_other(const std::shared_ptr<const pipelines::DiffusionModel>& model) {
+  if (stacks_ && adapters_of_.lock() == model) return;
+  adapters_.clear();
+  stacks_ = std::make_shared<lora::StackCache>();
+  adapters_of_ = model;
+}
+
+std::shared_ptr<lora::StackCache> ModelCache::stacks(
+    const std::shared_ptr<const pipelines::DiffusionModel>& model) {
+  const std::scoped_lock lock(mutex_);
+  forget_other(model);
+  return stacks_;
+}
+
+lora::FileMetadata ModelCache::metadata(const fs::path& path, const lora::BoundAdapter& adapter) {
+  std::error_code ignored;
+  const fs::path stem = lora::library::sidecar_stem(path, fs::is_directory(path, ignored));
+  std::vector<Stamp> stamps = {stamp(path)};
+  for (const lora::library::NoteSuffix& note : lora::library::note_suffixes()) {
+    fs::path beside = stem;
+    beside += note.suffix;
+    stamps.push_back(stamp(beside));
+  }
+  const std::scoped_lock lock(mutex_);
+  MetadataEntry& entry = metadata_[path];
+  if (entry.stamps != stamps) {
+    entry.metadata = lora::read_metadata(path, adapter.file->source().metadata());
+    entry.stamps = std::move(stamps);
+    ++notes_read_;
+  }
+  return entry.metadata;
+}
+
+std::size_t ModelCache::adapters_opened() const {
+  const std::scoped_lock lock(mutex_);
+  return adapters_opened_;
+}
+
+std::size_t ModelCache::notes_read() const {
+  const std::scoped_lock lock(mutex_);
+  return notes_read_;
 }
 
 }  // namespace velatura::engine

@@ -8,7 +8,9 @@
 #include <memory>
 #include <mutex>
 
+#include "lora/apply/stack_cache.h"
 #include "lora/bind/bind.h"
+#include "lora/library/metadata.h"
 #include "pipelines/load_model.h"
 
 namespace velatura::engine {
@@ -20,10 +22,20 @@ class ModelCache {
  public:
   std::shared_ptr<const pipelines::DiffusionModel> model(const pipelines::LoadRequest& request);
   std::shared_ptr<const pipelines::Upscaler> upscaler(const std::filesystem::path& path);
-  /// `path` bound to `model`, which must come from model().
+  /// `path` bound to `model`, which must come from model(). Touches no file that is resident and
+  /// unchanged.
   std::shared_ptr<const lora::BoundAdapter> adapter(
       const std::filesystem::path& path,
       const std::shared_ptr<const pipelines::DiffusionModel>& model);
+  /// What an adapter from adapter() and the notes beside it say; read anew where one of them
+  /// changed.
+  lora::FileMetadata metadata(const std::filesystem::path& path, const lora::BoundAdapter& adapter);
+  /// What live sets on `model` share between jobs.
+  std::shared_ptr<lora::StackCache> stacks(
+      const std::shared_ptr<const pipelines::DiffusionModel>& model);
+  /// How many adapter files were opened so far, and how many times notes were read.
+  std::size_t adapters_opened() const;
+  std::size_t notes_read() const;
 
  private:
   struct Stamp {
@@ -40,13 +52,23 @@ class ModelCache {
     std::uintmax_t bytes = 0;
   };
 
-  std::mutex mutex_;
+  struct MetadataEntry {
+    std::vector<Stamp> stamps;  ///< of the file and of every note that may lie beside it
+    lora::FileMetadata metadata;
+  };
+
+  void forget_other(const std::shared_ptr<const pipelines::DiffusionModel>& model);
+
+  mutable std::mutex mutex_;
   std::vector<Stamp> model_stamps_;
   std::shared_ptr<const pipelines::DiffusionModel> model_;
   Stamp upscaler_stamp_;
   std::shared_ptr<const pipelines::Upscaler> upscaler_;
   std::weak_ptr<const pipelines::DiffusionModel> adapters_of_;
   std::list<AdapterEntry> adapters_;  ///< most recently used first
+  std::shared_ptr<lora::StackCache> stacks_;
+  std::map<std::filesystem::path, MetadataEntry> metadata_;
+  std::size_t adapters_opened_ = 0, notes_read_ = 0;
 };
 
 }  // namespace velatura::engine

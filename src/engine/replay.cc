@@ -65,6 +65,41 @@ fs::path find(const FileReference& file, const Kind& kind, const Roots& roots, F
        kind.asset == AssetKind::checkpoint ? " or give the model with --model" : "");
 }
 
+/// Those of the request, then those of its pictures.
+std::vector<LoraRequest*> adapters_of(GenerateRequest& request) {
+  std::vector<LoraRequest*> adapters;
+  for (LoraRequest& lora : request.loras) adapters.push_back(&lora);
+  for (auto& loras : request.picture_loras) {
+    for (LoraRequest& lora : loras) adapters.push_back(&lora);
+  }
+  return adapters;
+}
+
+void find_adapters(const Json& json, GenerateRequest& request, const Roots& roots,
+                   FileHashes& hashes) {
+  const std::vector<LoraRequest*> adapters = adapters_of(request);
+  std::size_t index = 0;
+  for (const Json& entry : json.value("loras", Json::array())) {
+    const fs::path path = find(reference_from(entry), kLora, roots, hashes);
+    if (index < adapters.size())
+      adapters[index]->name = path.string();  // in pictures of older versions the rest were tags
+    ++index;
+  }
+  const Json masks = json.value("masks", Json::array());
+  index = 0;
+  for (const LoraRequest* lora : adapters) {
+    if (lora->mask.empty()) continue;
+    const FileReference mask =
+        index < masks.size() ? reference_from(masks[index]) : FileReference{};
+    ++index;
+    if (fs::exists(lora->mask) && hashes.auto_v2(lora->mask) == mask.hash) continue;
+    fail(ErrorKind::not_found,
+         "the picture was made with the mask \"{}\" (SHA-256 {}…), which is not here; put it into "
+         "the working folder",
+         mask.name, mask.hash);
+  }
+}
+
 GenerateRequest from_own(const std::string& text, bool keep_model, const Roots& roots,
                          FileHashes& hashes) {
   const Json json = Json::parse(text, nullptr, false);
@@ -72,20 +107,18 @@ GenerateRequest from_own(const std::string& text, bool keep_model, const Roots& 
     fail(ErrorKind::bad_file,
          "the picture's \"{}\" text is damaged: a JSON object with a request is expected",
          kReplayKey);
+  if (json.value("changed_live", false)) {
+    fail(
+        ErrorKind::unsupported,
+        "the strengths of its LoRAs were moved while this picture was made: it cannot be repeated");
+  }
   GenerateRequest request = request_from_json(json["request"].dump());
   const FileReference model = reference_from(json.value("model", Json::object()));
   if (!request.model.empty() && !keep_model)
     request.model = find(model, kModel, roots, hashes).string();
   if (const auto vae = json.find("vae"); vae != json.end() && !request.vae.empty())
     request.vae = find(reference_from(*vae), kVae, roots, hashes);
-  std::size_t index = 0;
-  for (const Json& entry : json.value("loras", Json::array())) {
-    const FileReference file = reference_from(entry);
-    const fs::path path = find(file, kLora, roots, hashes);
-    if (index < request.loras.size())
-      request.loras[index].name = path.string();  // the rest came from tags
-    ++index;
-  }
+  find_adapters(json, request, roots, hashes);
   if (!request.init.empty()) {
     const FileReference init = reference_from(json.value("init", Json::object()));
     if (fs::exists(request.init) && hashes.auto_v2(request.init) == init.hash) return request;
@@ -123,8 +156,7 @@ std::string write_replay(GenerateRequest request, const ReplayFacts& facts) {
   if (!request.vae.empty()) request.vae = facts.vae.name;
   if (!request.config.empty()) request.config = request.config.filename();
   if (!request.init.empty()) request.init = request.init.filename();
-  for (std::size_t i = 0; i < request.loras.size(); ++i)
-    request.loras[i].name = facts.loras.at(i).name;
+  for (LoraRequest* lora : adapters_of(request)) lora->mask = lora->mask.filename();
   for (EmbeddingRequest& embedding : request.embeddings) embedding.path = embedding.path.filename();
   if (!request.upscale.empty() && request.upscale != "none")
     request.upscale = stem_of(request.upscale);
@@ -136,6 +168,11 @@ std::string write_replay(GenerateRequest request, const ReplayFacts& facts) {
   if (!facts.init.name.empty()) json["init"] = to_json(facts.init);
   json["loras"] = Json::array();
   for (const FileReference& lora : facts.loras) json["loras"].push_back(to_json(lora));
+  if (!facts.masks.empty()) {
+    json["masks"] = Json::array();
+    for (const FileReference& mask : facts.masks) json["masks"].push_back(to_json(mask));
+  }
+  if (facts.changed_live) json["changed_live"] = true;
   json["backend"] = facts.backend;
   json["precision"] = facts.precision;
   json["threads"] = facts.threads;

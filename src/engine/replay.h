@@ -22,8 +22,11 @@ struct FileReference {
 
 struct ReplayFacts {
   std::string version;
-  FileReference model, vae, init;    ///< AutoV2; an empty name: none
-  std::vector<FileReference> loras;  ///< AutoV3
+  FileReference model, vae, init;  ///< AutoV2; an empty name: none
+  /// AutoV3, of request.loras and then of each picture's.
+  std::vector<FileReference> loras;
+  std::vector<FileReference> masks;  ///< AutoV2, of those among the same that have one
+  bool changed_live = false;         ///< strengths were moved while the picture was made
   std::string precision, backend;
   int threads = 0;
 };
@@ -33,7 +36,8 @@ std::string write_replay(GenerateRequest request, const ReplayFacts& facts);
 
 /// Reads the chunk, else the web UIs' text. Files are found by name where the hash agrees, else by
 /// hash among all of their kind. Throws bad_file for a file that is no picture or tells nothing,
-/// not_found naming what is missing. `keep_model`: the caller gives the model, so it need not be
+/// not_found naming what is missing, unsupported for a picture whose adapters were moved while it
+/// was made. `keep_model`: the caller gives the model, so it need not be
 /// found.
 GenerateRequest read_replay(const std::filesystem::path& picture, bool keep_model,
                             const Roots& roots, FileHashes& hashes);

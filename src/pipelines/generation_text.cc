@@ -8,6 +8,8 @@
 #include <span>
 #include <tuple>
 
+#include "pipelines/prompt/adapter_items.h"
+
 namespace velatura::pipelines {
 
 namespace {
@@ -71,10 +73,10 @@ std::optional<T> number_in(const std::string* text) {
                                                                    : std::nullopt;
 }
 
-std::string tag_of(const GenerationFacts::Lora& lora) {
-  // The tag's first number is the text encoder's, the second the denoiser's.
-  if (lora.weight == lora.text_weight) return fmt::format("<lora:{}:{}>", lora.name, lora.weight);
-  return fmt::format("<lora:{}:{}:{}>", lora.name, lora.text_weight, lora.weight);
+/// As A1111 reads it, the text encoder's number first. A mask has no place in a tag.
+std::string tag_of(const LoraRequest& lora) {
+  return "<lora:" +
+         prompt::write_items(lora, {.order = LoraOrder::text_first, .names_files = false}) + ">";
 }
 
 }  // namespace
@@ -90,7 +92,7 @@ image::Infotext write_generation(const GenerateRequest& request, const Generatio
   image::Infotext text;
   text.prompt = facts.prompt;
   for (const GenerationFacts::Lora& lora : facts.loras)
-    text.prompt += (text.prompt.empty() ? "" : " ") + tag_of(lora);
+    text.prompt += (text.prompt.empty() ? "" : " ") + tag_of(lora.lora);
   text.negative = request.negative;
   const auto add = [&](std::string key, std::string value) {
     text.fields.emplace_back(std::move(key), std::move(value));
@@ -113,8 +115,10 @@ image::Infotext write_generation(const GenerateRequest& request, const Generatio
     add("Postprocess upscaler", facts.upscaler);
   }
   std::vector<std::pair<std::string, std::string>> hashes;
-  for (const GenerationFacts::Lora& lora : facts.loras) hashes.emplace_back(lora.name, lora.hash);
+  for (const GenerationFacts::Lora& lora : facts.loras)
+    hashes.emplace_back(lora.lora.name, lora.hash);
   if (!hashes.empty()) add("Lora hashes", image::join_hashes(hashes));
+  if (facts.changed_live) add("Lora strengths", "changed while it ran");
   add("Version", facts.version);
   return text;
 }

@@ -23,12 +23,12 @@ struct GenerationFacts {
   std::string vae_name;                ///< where another codec was used
   std::string upscaler;                ///< stem, where one was used
   struct Lora {
-    std::string name;
-    double weight = 1, text_weight = 1;
+    LoraRequest lora;  ///< settled: name, weights and all else are given
     std::string hash;  ///< AutoV3, 12 digits
   };
   std::vector<Lora> loras;
-  std::string prompt;  ///< without adapter tags
+  bool changed_live = false;  ///< strengths were moved while the picture was made
+  std::string prompt;         ///< without adapter tags
   std::string version;
 };
 

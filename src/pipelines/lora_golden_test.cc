@@ -64,7 +64,7 @@ void check_outputs(const testing::LoraCase& golden, const DiffusionModel& model,
 void check_picture(const testing::LoraCase& golden, const DiffusionModel& model,
                    ops::OpTable& table, lora::Mode mode) {
   const json& meta = golden.expect.meta;
-  const lora::AdapterSet set(model.components, uses_of(golden, 0), mode);
+  lora::AdapterSet set(model.components, uses_of(golden, 0), mode);
   testing::TestRun test(table);
   test.run.patches = set.patches(DiffusionModel::kTextComponent);
   const Conditioning text = encode_text(test.run, model,
@@ -87,7 +87,7 @@ void check_picture(const testing::LoraCase& golden, const DiffusionModel& model,
         << "after step " << step;
     ++step;
   };
-  const BatchContext batch{.model = model, .ops = test.ops, .adapters = &set};
+  const BatchContext batch{.model = model, .ops = test.ops, .adapters = {&set}};
   const Tensor latents = sample_latents(batch,
                                         {.width = meta.at("size").at(1),
                                          .height = meta.at("size").at(0),

@@ -397,7 +397,7 @@ TEST(PipelineGolden, Demo) {
                         .denoiser = weight,
                         .text = weight});
       }
-      const lora::AdapterSet adapters(model->components, uses, lora::Mode::live);
+      lora::AdapterSet adapters(model->components, uses, lora::Mode::live);
       nn::Run run{.ops = context};
       const Conditioning words = encode_text(
           run, *model, {.prompt = one.at("prompt"), .reading = prompt::PromptReading::raw});
@@ -405,7 +405,7 @@ TEST(PipelineGolden, Demo) {
                                               .schedule = one.at("schedule"),
                                               .steps = one.at("steps"),
                                               .noise = model->noise});
-      const BatchContext batch{.model = *model, .ops = context, .adapters = &adapters};
+      const BatchContext batch{.model = *model, .ops = context, .adapters = {&adapters}};
       const Tensor latents = sample_latents(batch,
                                             {.width = one.at("size").at(1),
                                              .height = one.at("size").at(0),

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "pipelines/prompt/adapter_items.h"
 
 namespace velatura {
 
@@ -57,11 +58,57 @@ Values unless(bool is_default, std::string value) {
 constexpr int kLargestSide = 16384;
 constexpr int kMostSteps = 10000;
 
-std::string lora_text(const LoraRequest& lora) {
-  std::string text = lora.name;
-  if (lora.weight) text += ":" + text_of(*lora.weight);
-  if (lora.weight && lora.text_weight) text += ":" + text_of(*lora.text_weight);
+constexpr pipelines::prompt::ItemRules kOptionRules{.order = LoraOrder::denoiser_first,
+                                                    .names_files = true};
+
+constexpr char kBetweenAdapters = ';';
+
+/// "ink:0.5;clay", the adapters of one picture.
+std::vector<LoraRequest> parse_loras(const std::string& text) {
+  std::vector<LoraRequest> loras;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find(kBetweenAdapters, begin), text.size());
+    const std::string one = text.substr(begin, end - begin);
+    if (one.find_first_not_of(' ') != std::string::npos)
+      loras.push_back(parse_lora(one.substr(one.find_first_not_of(' '))));
+    begin = end + 1;
+  }
+  return loras;
+}
+
+std::string loras_text(const std::vector<LoraRequest>& loras) {
+  std::string text;
+  for (const LoraRequest& lora : loras) {
+    if (!text.empty()) text += kBetweenAdapters;
+    text += to_text(lora);
+  }
   return text;
+}
+
+LoraMask parse_mask(const std::string& text) {
+  constexpr std::string_view kExpected = "NAME=FILE or NAME=FILE:PIXELS";
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
+    bad_value("lora-mask", text, kExpected);
+  LoraMask mask{.name = text.substr(0, equals), .mask = text.substr(equals + 1), .feather = 0};
+  const std::string file = mask.mask.string();
+  const std::size_t colon = file.rfind(':');
+  if (colon == std::string::npos || std::filesystem::exists(mask.mask)) return mask;
+  const std::string pixels = file.substr(colon + 1);
+  double feather = 0;
+  const auto [stopped, code] =
+      std::from_chars(pixels.data(), pixels.data() + pixels.size(), feather);
+  if (code != std::errc() || stopped != pixels.data() + pixels.size()) return mask;
+  if (!std::isfinite(feather) || feather < 0 || colon == 0) bad_value("lora-mask", text, kExpected);
+  mask.mask = file.substr(0, colon);
+  mask.feather = feather;
+  return mask;
+}
+
+std::string mask_text(const LoraMask& mask) {
+  const std::string pixels = mask.feather > 0 ? ":" + text_of(mask.feather) : "";
+  return mask.name + "=" + mask.mask.string() + pixels;
 }
 
 EmbeddingRequest parse_embedding(const std::string& text) {
@@ -147,14 +194,49 @@ constexpr auto kFields = std::to_array<RequestField>({
     {"clip-skip", "N", "1: the text encoder's last layer, 2: the layer before (default 1)", false,
      [](Request& r, const std::string& v) { r.clip_skip = parse_int("clip-skip", v, 1, 64); },
      [](const Request& r) { return unless(r.clip_skip == 1, std::to_string(r.clip_skip)); }},
-    {"lora", "NAME|PATH[:W[:TE]]",
+    {"lora", "NAME|PATH[:W[:TE]][:KEY=…]",
      "an adapter; W for the denoiser, TE for the text encoder (omitted: W); bare: the file's "
-     "recommended weight, else 1. The prompt tag <lora:name:te:unet> has the other order",
+     "recommended weight, else 1. W may be points over the run, 0@0,1@0.5. KEY: lbw lbwe x (block "
+     "weights), start stop step (steps), te1 te2, dyn (ranks), mask feather. The prompt tag "
+     "<lora:name:te:unet> has the other order",
      true, [](Request& r, const std::string& v) { r.loras.push_back(parse_lora(v)); },
      [](const Request& r) {
        Values values;
-       for (const LoraRequest& lora : r.loras) values.push_back(lora_text(lora));
+       for (const LoraRequest& lora : r.loras) values.push_back(to_text(lora));
        return values;
+     },
+     [](Request& r) { r.loras.clear(); }},
+    {"lora-mask", "NAME=FILE[:PIXELS]",
+     "where on the picture the adapter NAME acts: FILE's transparency, else its brightness; PIXELS "
+     "soften the edges",
+     true, [](Request& r, const std::string& v) { r.lora_masks.push_back(parse_mask(v)); },
+     [](const Request& r) {
+       Values values;
+       for (const LoraMask& mask : r.lora_masks) values.push_back(mask_text(mask));
+       return values;
+     },
+     [](Request& r) { r.lora_masks.clear(); }},
+    {"lora-each", "LORA[;LORA…]",
+     "adapters of one picture of the batch, written as --lora is; once for each picture in order, "
+     "\"\" for none",
+     true, [](Request& r, const std::string& v) { r.picture_loras.push_back(parse_loras(v)); },
+     [](const Request& r) {
+       Values values;
+       for (const auto& loras : r.picture_loras) values.push_back(loras_text(loras));
+       return values;
+     },
+     [](Request& r) { r.picture_loras.clear(); }},
+    {"lora-order", "text-first|denoiser-first",
+     "what <lora:name:a:b> means: a for the text encoder (default, as A1111 has it), or for the "
+     "denoiser (as SwarmUI has it)",
+     false,
+     [](Request& r, const std::string& v) {
+       if (v != "text-first" && v != "denoiser-first")
+         bad_value("lora-order", v, "text-first or denoiser-first");
+       r.lora_order = v == "text-first" ? LoraOrder::text_first : LoraOrder::denoiser_first;
+     },
+     [](const Request& r) {
+       return unless(r.lora_order == LoraOrder::text_first, "denoiser-first");
      }},
     {"lora-mode", "live|fused", "live: beside the untouched base (default); fused: new weights",
      false,
@@ -172,7 +254,8 @@ constexpr auto kFields = std::to_array<RequestField>({
        for (const EmbeddingRequest& e : r.embeddings)
          values.push_back(e.path.string() + (e.token ? "=" + *e.token : ""));
        return values;
-     }},
+     },
+     [](Request& r) { r.embeddings.clear(); }},
     {"init", "IMG", "start from this picture, scaled to cover and cropped", false,
      [](Request& r, const std::string& v) { r.init = v; },
      [](const Request& r) { return unless(r.init.empty(), r.init.string()); }},
@@ -249,26 +332,24 @@ GenerateRequest request_from_json(std::string_view text) {
 }
 
 LoraRequest parse_lora(const std::string& text) {
-  LoraRequest lora{.name = text, .weight = std::nullopt, .text_weight = std::nullopt};
-  std::vector<double> numbers;  // from the back
-  while (numbers.size() < 2) {
-    const std::size_t colon = lora.name.rfind(':');
-    if (colon == std::string::npos || colon == 0) break;
-    double number = 0;
-    const char* begin = lora.name.data() + colon + 1;
-    const char* end = lora.name.data() + lora.name.size();
-    const auto [stopped, code] = std::from_chars(begin, end, number);
-    if (code != std::errc() || stopped != end || begin == end) break;
-    if (!std::isfinite(number)) bad_value("lora", text, "a name with finite weights");
-    numbers.push_back(number);
-    lora.name.resize(colon);
-  }
-  if (lora.name.empty()) bad_value("lora", text, "a name or path, then :weight");
-  if (lora.name.ends_with(':'))
+  using namespace pipelines::prompt;
+  const std::vector<std::string_view> items = split_items(text);
+  std::size_t first = 1;  // of those behind the name
+  while (first < items.size() && !is_item(items[first])) ++first;
+  std::error_code ignored;
+  if (std::filesystem::exists(text, ignored)) first = items.size();
+  const auto length = first == items.size()
+                          ? text.size()
+                          : static_cast<std::size_t>(items[first].data() - text.data()) - 1;
+  const std::string name = text.substr(0, length);
+  if (name.empty() || name.ends_with(':'))
     bad_value("lora", text, "a name or path, then :weight with numbers");
-  if (!numbers.empty()) lora.weight = numbers.back();
-  if (numbers.size() == 2) lora.text_weight = numbers.front();
-  return lora;
+  return read_items(name, std::span(items).subspan(first), kOptionRules,
+                    fmt::format("--lora \"{}\"", text));
+}
+
+std::string to_text(const LoraRequest& lora) {
+  return pipelines::prompt::write_items(lora, kOptionRules);
 }
 
 }  // namespace velatura

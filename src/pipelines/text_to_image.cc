@@ -11,25 +11,21 @@ namespace velatura::pipelines {
 
 namespace {
 
-/// Outermost axes one behind the other.
-Tensor stack(const Tensor& a, const Tensor& b) {
+/// `rows` [1, …] or [n, …] one behind the other along axis 0.
+Tensor stack(std::span<const Tensor> parts) {
   std::array<std::int64_t, Shape::kMaxRank> extents{};
-  std::ranges::copy(a.shape().extents(), extents.begin());
-  extents[0] = a.size(0) + b.size(0);
-  Tensor both = Tensor::allocate(
-      Shape(std::span(extents.data(), static_cast<std::size_t>(a.rank()))), a.dtype());
-  std::memcpy(both.mutable_bytes(), a.bytes(), a.byte_size());
-  std::memcpy(both.mutable_bytes() + a.byte_size(), b.bytes(), b.byte_size());
-  return both;
-}
-
-Tensor repeat(const Tensor& row, std::int64_t times) {
-  Tensor rows = Tensor::allocate({times, row.size(1), row.size(2)}, row.dtype());
-  for (std::int64_t i = 0; i < times; ++i) {
-    std::memcpy(rows.mutable_bytes() + static_cast<std::size_t>(i) * row.byte_size(), row.bytes(),
-                row.byte_size());
+  const Tensor& first = parts.front();
+  std::ranges::copy(first.shape().extents(), extents.begin());
+  extents[0] = 0;
+  for (const Tensor& part : parts) extents[0] += part.size(0);
+  Tensor whole = Tensor::allocate(
+      Shape(std::span(extents.data(), static_cast<std::size_t>(first.rank()))), first.dtype());
+  std::byte* to = whole.mutable_bytes();
+  for (const Tensor& part : parts) {
+    std::memcpy(to, part.bytes(), part.byte_size());
+    to += part.byte_size();
   }
-  return rows;
+  return whole;
 }
 
 void check_side(std::string_view name, int side, int factor) {
@@ -40,26 +36,126 @@ void check_side(std::string_view name, int side, int factor) {
        factor, below, below + factor);
 }
 
-/// The UNet under classifier-free guidance, both halves in one batch.
+/// Pictures of a batch that go through the denoiser at once: their texts are of one length.
+struct Group {
+  std::vector<std::int64_t> pictures;  ///< ascending
+  Tensor text;                         ///< negatives, then positives; positives alone unguided
+};
+
+std::vector<Group> group_by_length(const Conditionings& texts, std::int64_t pictures, bool guided) {
+  std::vector<Group> groups;
+  std::vector<std::vector<Tensor>> negatives, positives;
+  for (std::int64_t picture = 0; picture < pictures; ++picture) {
+    const Conditioning& text = *texts[texts.size() == 1 ? 0 : static_cast<std::size_t>(picture)];
+    std::size_t at = 0;
+    while (at < groups.size() && positives[at].front().size(1) != text.positive.size(1)) ++at;
+    if (at == groups.size()) {
+      groups.emplace_back();
+      negatives.emplace_back();
+      positives.emplace_back();
+    }
+    groups[at].pictures.push_back(picture);
+    negatives[at].push_back(text.negative);
+    positives[at].push_back(text.positive);
+  }
+  for (std::size_t at = 0; at < groups.size(); ++at) {
+    std::vector<Tensor> rows;
+    if (guided) rows = std::move(negatives[at]);
+    rows.insert(rows.end(), positives[at].begin(), positives[at].end());
+    groups[at].text = stack(rows);
+  }
+  return groups;
+}
+
+/// The UNet under classifier-free guidance, both halves in one batch; its adapters and texts move
+/// with the steps.
 class GuidedModel {
  public:
-  GuidedModel(const BatchContext& context, const BatchRequest& request, const Conditioning& text,
-              const StopToken& stop)
-      : unet_(**context.model.unet),
-        run_{.ops = context.ops,
-             .patches = context.adapters ? context.adapters->patches(DiffusionModel::kUNetComponent)
-                                         : nullptr,
-             .stop = stop},
+  GuidedModel(const BatchContext& context, const BatchRequest& request, const Conditionings& texts,
+              const diffusion::SamplingPlan& plan, const BatchHooks& hooks)
+      : context_(context),
+        unet_(**context.model.unet),
+        run_{.ops = context.ops, .patches = nullptr, .stop = hooks.stop},
         request_(request),
-        guided_(request.cfg != 1.0),
-        text_(guided_ ? stack(repeat(text.negative, request.batch),
-                              repeat(text.positive, request.batch))
-                      : repeat(text.positive, request.batch)) {}
+        plan_(plan),
+        hooks_(hooks),
+        guided_(request.cfg != 1.0) {
+    set_texts(texts);
+  }
 
   Tensor operator()(const Tensor& input, double timestep) {
+    begin_evaluation();
+    if (groups_.size() == 1) return run(groups_.front(), input, timestep);
+    Tensor whole = Tensor::allocate(input.shape(), DType::f32);
+    const std::size_t bytes = whole.byte_size() / static_cast<std::size_t>(input.size(0));
+    for (const Group& group : groups_) {
+      std::vector<Tensor> rows;
+      for (const std::int64_t picture : group.pictures)
+        rows.push_back(input.slice(picture, picture + 1));
+      const Tensor out = run(group, stack(rows), timestep);
+      for (std::size_t i = 0; i < group.pictures.size(); ++i) {
+        std::memcpy(whole.mutable_bytes() + static_cast<std::size_t>(group.pictures[i]) * bytes,
+                    out.bytes() + i * bytes, bytes);
+      }
+    }
+    return whole;
+  }
+
+ private:
+  void set_texts(const Conditionings& texts) {
+    groups_ = group_by_length(texts, request_.batch, guided_);
+  }
+
+  /// Adapters move when a step begins, not between its evaluations: a step is one ordinary
+  /// differential equation.
+  void begin_evaluation() {
+    if (evaluation_ >= plan_.evaluations.size()) return;
+    const diffusion::Evaluation& next = plan_.evaluations[evaluation_];
+    const bool begins = evaluation_ == 0 || plan_.evaluations[evaluation_ - 1].step != next.step;
+    ++evaluation_;
+    if (!begins) return;
+    const lora::Moment moment{.step = next.step, .steps = plan_.steps, .sigma = next.sigma};
+    for (lora::AdapterSet* set : distinct(context_.adapters)) set->advance(moment);
+    if (!hooks_.step) return;
+    if (const std::optional<Conditionings> texts = hooks_.step(moment)) set_texts(*texts);
+  }
+
+  static std::vector<lora::AdapterSet*> distinct(std::vector<lora::AdapterSet*> sets) {
+    std::ranges::sort(sets);
+    sets.erase(std::ranges::unique(sets).begin(), sets.end());
+    return sets;
+  }
+
+  const nn::LayerPatches* patches_of(std::int64_t picture) const {
+    if (context_.adapters.empty()) return nullptr;
+    const std::size_t set = context_.adapters.size() == 1 ? 0 : static_cast<std::size_t>(picture);
+    return context_.adapters[set]->patches(DiffusionModel::kUNetComponent);
+  }
+
+  /// One set for all where the pictures share it, else ranges of rows: of the negatives, then of
+  /// the positives.
+  void set_patches(const Group& group) {
+    ranges_.clear();
+    const auto pictures = static_cast<std::int64_t>(group.pictures.size());
+    for (std::int64_t row = 0; row < (guided_ ? 2 : 1) * pictures; ++row) {
+      const nn::LayerPatches* patches =
+          patches_of(group.pictures[static_cast<std::size_t>(row % pictures)]);
+      if (!ranges_.empty() && ranges_.back().patches == patches) {
+        ranges_.back().end = row + 1;
+      } else {
+        ranges_.push_back({.begin = row, .end = row + 1, .patches = patches});
+      }
+    }
+    const bool is_shared = ranges_.size() == 1;
+    run_.patches = is_shared ? ranges_.front().patches : nullptr;
+    run_.pictures = is_shared ? std::span<const nn::PicturePatches>() : ranges_;
+  }
+
+  Tensor run(const Group& group, const Tensor& input, double timestep) {
+    set_patches(group);
     const std::array level = {static_cast<float>(timestep)};
-    if (!guided_) return unet_.forward(run_, input, level, text_);
-    const Tensor both = unet_.forward(run_, stack(input, input), level, text_);
+    if (!guided_) return unet_.forward(run_, input, level, group.text);
+    const Tensor both = unet_.forward(run_, stack(std::array{input, input}), level, group.text);
     const std::int64_t pictures = input.size(0);
     const Tensor negative = both.slice(0, pictures), positive = both.slice(pictures, 2 * pictures);
     const Tensor guided = diffusion::guidance::classifier_free(negative, positive, request_.cfg);
@@ -67,12 +163,16 @@ class GuidedModel {
     return diffusion::guidance::rescaled(guided, positive, request_.guidance_rescale);
   }
 
- private:
+  const BatchContext& context_;
   const models::unet::UNet& unet_;
   nn::Run run_;
   const BatchRequest& request_;
+  const diffusion::SamplingPlan& plan_;
+  const BatchHooks& hooks_;
   bool guided_;
-  Tensor text_;
+  std::vector<Group> groups_;
+  std::vector<nn::PicturePatches> ranges_;
+  std::size_t evaluation_ = 0;
 };
 
 /// The picture's latents, once for each picture of the batch: a sample of the posterior, drawn from
@@ -110,6 +210,13 @@ Shape latent_shape(const DiffusionModel& model, int batch, int width, int height
 Tensor sample_latents(const BatchContext& context, const BatchRequest& request,
                       const Conditioning& text, const diffusion::SamplingPlan& plan,
                       const BatchHooks& hooks) {
+  return sample_latents(context, request, {std::make_shared<const Conditioning>(text)}, plan,
+                        hooks);
+}
+
+Tensor sample_latents(const BatchContext& context, const BatchRequest& request,
+                      const Conditionings& texts, const diffusion::SamplingPlan& plan,
+                      const BatchHooks& hooks) {
   const Shape shape = latent_shape(context.model, request.batch, request.width, request.height);
   diffusion::PictureNoise noise(request.seed, request.batch);
   Tensor start;
@@ -119,7 +226,7 @@ Tensor sample_latents(const BatchContext& context, const BatchRequest& request,
   } else {
     start = diffusion::start_from_noise(plan, noise.draw(shape));
   }
-  GuidedModel guided(context, request, text, hooks.stop);
+  GuidedModel guided(context, request, texts, plan, hooks);
   diffusion::ScaledDenoiser denoiser(
       context.model.noise.prediction,
       [&](const Tensor& input, double timestep) { return guided(input, timestep); });

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
 
 #include "diffusion/plan.h"
 #include "lora/apply/adapter_set.h"
@@ -20,19 +23,33 @@ struct BatchRequest {
   Tensor init;  ///< f32 [1, 3, height, width] in [−1, 1], or absent
 };
 
+/// What the pictures of a batch are made from: one for all of them, or one each.
+using Conditionings = std::vector<std::shared_ptr<const Conditioning>>;
+
 struct BatchHooks {
   std::function<void(const diffusion::SamplingProgress&)> progress;
+  /// A step is about to begin and the adapters have moved to it: gives the texts from here on, or
+  /// nothing where they stay. May be empty.
+  std::function<std::optional<Conditionings>(const lora::Moment&)> step;
   StopToken stop;
 };
 
 struct BatchContext {
   const DiffusionModel& model;
   ops::Context& ops;
-  const lora::AdapterSet* adapters = nullptr;  ///< null: none
+  /// None, one for all pictures, or one each (several may be the same set, none of them null).
+  /// sample_latents() moves them through the run.
+  std::vector<lora::AdapterSet*> adapters{};
 };
 
 /// Throws invalid_argument for a size that is no multiple of the codec's factor (naming the nearest
-/// that are), cancelled. Gives latents f32 [N, C, h, w] as the codec takes them.
+/// that are), cancelled. Gives latents f32 [N, C, h, w] as the codec takes them. Pictures with
+/// texts of different lengths go through the denoiser in groups, so that each is the picture that
+/// it would be alone.
+Tensor sample_latents(const BatchContext& context, const BatchRequest& request,
+                      const Conditionings& texts, const diffusion::SamplingPlan& plan,
+                      const BatchHooks& hooks = {});
+/// The same with one text for all.
 Tensor sample_latents(const BatchContext& context, const BatchRequest& request,
                       const Conditioning& text, const diffusion::SamplingPlan& plan,
                       const BatchHooks& hooks = {});

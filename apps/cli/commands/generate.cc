@@ -53,10 +53,7 @@ void add_request_flags(CLI::App& command, GenerateFlags& flags) {
 void apply_flags(const GenerateFlags& flags, GenerateRequest& request) {
   std::set<const RequestField*> seen;
   for (const auto& [field, value] : flags.fields) {
-    if (field->repeatable && seen.insert(field).second) {
-      if (field->name == "lora") request.loras.clear();
-      if (field->name == "embedding") request.embeddings.clear();
-    }
+    if (field->repeatable && seen.insert(field).second) field->clear(request);
     field->set(request, value);
   }
 }
@@ -120,10 +117,14 @@ nlohmann::ordered_json to_json(const GenerateResult& result, const std::vector<W
                                     {"weight", lora.weight},
                                     {"text_weight", lora.text_weight},
                                     {"hash", lora.hash}};
+    entry["settled"] = lora.settled;
+    if (!lora.pictures.empty()) entry["pictures"] = lora.pictures;
+    entry["warnings"] = lora.warnings;
     entry["trigger_words"] = lora.trigger_words;
     entry["report"] = nlohmann::ordered_json::parse(lora.report_json);
     json["loras"].push_back(std::move(entry));
   }
+  json["lora_summary"] = result.lora_summary;
   return json;
 }
 

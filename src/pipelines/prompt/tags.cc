@@ -1,10 +1,9 @@
 #include "pipelines/prompt/tags.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 
 #include "base/error.h"
+#include "pipelines/prompt/adapter_items.h"
 
 namespace velatura::pipelines::prompt {
 namespace {
@@ -29,122 +28,15 @@ std::string_view trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-double strength_of(std::string_view text, std::string_view what, const AdapterTag& tag) {
-  std::string_view digits = trim(text);
-  if (digits.starts_with('+')) digits.remove_prefix(1);
-  double value = 0;
-  const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (digits.empty() || error != std::errc() || stop != digits.data() + digits.size() ||
-      !std::isfinite(value)) {
-    fail(ErrorKind::invalid_argument,
-         "{}: the {} '{}' is not a finite number; write e.g. <lora:{}:0.8>", tag.text, what, text,
-         tag.name);
-  }
-  return value;
-}
-
-int rank_of(std::string_view text, const AdapterTag& tag) {
-  const std::string_view digits = trim(text);
-  int value = 0;
-  const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (digits.empty() || error != std::errc() || stop != digits.data() + digits.size() ||
-      value < 1) {
-    fail(ErrorKind::invalid_argument, "{}: dyn '{}' is not a number of ranks (1, 2, 3 …)", tag.text,
-         text);
-  }
-  return value;
-}
-
-/// A block-weight list or the name of a preset, as the block-weight extension's older form has it:
-/// 1,0,0.5 or OUTALL.
-bool is_block_weights(std::string_view text) {
-  const std::string_view item = trim(text);
-  return item.find(',') != item.npos ||
-         (!item.empty() && item.front() >= 'A' && item.front() <= 'Z');
-}
-
-/// What stood in a tag before defaults: position by position, and by name.
-struct Arguments {
-  std::vector<std::string_view> positional;
-  std::map<std::string, std::string> named;
-};
-
-Arguments split(std::string_view text) {
-  Arguments arguments;
-  while (true) {
-    const std::size_t colon = std::min(text.find(':'), text.size());
-    const std::string_view item = text.substr(0, colon);
-    const std::size_t equals = item.find('=');
-    if (equals == item.npos) {
-      arguments.positional.push_back(item);
-    } else {
-      arguments.named.insert_or_assign(lower(trim(item.substr(0, equals))),
-                                       std::string(trim(item.substr(equals + 1))));
-    }
-    if (colon == text.size()) return arguments;
-    text.remove_prefix(colon + 1);
-  }
-}
-
-/// Removes `name` from the named items and returns its value.
-std::optional<std::string> take(std::map<std::string, std::string>& named,
-                                const std::string& name) {
-  const auto found = named.find(name);
-  if (found == named.end()) return std::nullopt;
-  std::string value = std::move(found->second);
-  named.erase(found);
-  return value;
-}
-
-void read_positional(const std::vector<std::string_view>& items, AdapterTag& tag) {
-  if (items.size() > 4) {
-    fail(ErrorKind::invalid_argument, "{}: {} parts where <lora:name:te:unet:dyn> has four",
-         tag.text, items.size());
-  }
-  if (items.size() > 1) {
-    if (items[1].find('@') != items[1].npos) {
-      tag.other.emplace("schedule", trim(items[1]));
-    } else {
-      tag.text_encoder = strength_of(items[1], "strength", tag);
-    }
-  }
-  if (items.size() > 2) {
-    if (is_block_weights(items[2])) {
-      tag.other.emplace("lbw", trim(items[2]));
-    } else {
-      tag.denoiser = strength_of(items[2], "second strength", tag);
-    }
-  }
-  if (items.size() > 3) tag.dynamic_rank = rank_of(items[3], tag);
-}
-
-AdapterTag read_adapter(std::string_view arguments_text, std::string_view whole) {
-  AdapterTag tag;
-  tag.text = whole;
-  Arguments arguments = split(arguments_text);
-  if (!arguments.positional.empty()) tag.name = trim(arguments.positional[0]);
-  if (tag.name.empty())
-    fail(ErrorKind::invalid_argument, "{}: the tag names no adapter; write <lora:name>", tag.text);
-  read_positional(arguments.positional, tag);
-
-  if (const auto value = take(arguments.named, "te"))
-    tag.text_encoder = strength_of(*value, "te", tag);
-  if (const auto value = take(arguments.named, "unet"))
-    tag.denoiser = strength_of(*value, "unet", tag);
-  if (!tag.denoiser) tag.denoiser = tag.text_encoder;
-  if (const auto value = take(arguments.named, "dyn")) tag.dynamic_rank = rank_of(*value, tag);
-  if (const auto value = take(arguments.named, "module")) {
-    const std::string module = lower(*value);
-    if (module == "unet" || module == "denoiser" || module == "transformer") {
-      tag.text_encoder = 0.0;
-    } else if (module == "te" || module == "text_encoder") {
-      tag.denoiser = 0.0;
-    } else {
-      fail(ErrorKind::invalid_argument, "{}: module '{}' is neither unet nor te", tag.text, *value);
-    }
-  }
-  tag.other.merge(arguments.named);
-  return tag;
+AdapterTag read_adapter(std::string_view arguments, std::string_view whole, LoraOrder order) {
+  const std::vector<std::string_view> items = split_items(arguments);
+  // A file may be called a=b; te=1 is no name, though.
+  const std::string_view name = trim(items.front());
+  if (name.empty() || (name.find('=') != name.npos && is_item(name)))
+    fail(ErrorKind::invalid_argument, "{}: the tag names no adapter; write <lora:name>", whole);
+  return {.lora = read_items(name, std::span(items).subspan(1),
+                             {.order = order, .names_files = false}, whole),
+          .text = std::string(whole)};
 }
 
 bool is_adapter(std::string_view kind) {
@@ -161,7 +53,20 @@ bool is_adapter(std::string_view kind) {
 
 }  // namespace
 
-TaggedPrompt read_tags(std::string_view prompt) {
+std::string strip_comments(std::string_view text) {
+  std::string result;
+  std::size_t kept = 0;
+  for (std::size_t sign = text.find('#'); sign != text.npos; sign = text.find('#', kept)) {
+    result += text.substr(kept, sign - kept);
+    kept = std::min(text.find('\n', sign), text.size());
+  }
+  result += text.substr(kept);
+  return result;
+}
+
+TaggedPrompt read_tags(std::string_view with_comments, LoraOrder order) {
+  const std::string stripped = strip_comments(with_comments);
+  const std::string_view prompt = stripped;
   TaggedPrompt result;
   const std::size_t last_close = prompt.rfind('>');
   std::size_t kept = 0;  // everything before it is in the result or was a tag
@@ -187,7 +92,8 @@ TaggedPrompt read_tags(std::string_view prompt) {
     const std::size_t close = prompt.find('>', colon);
     const std::string_view whole = prompt.substr(open, close + 1 - open);
     if (!is_adapter(kind)) refuse(kind, whole);
-    result.adapters.push_back(read_adapter(prompt.substr(colon + 1, close - colon - 1), whole));
+    result.adapters.push_back(
+        read_adapter(prompt.substr(colon + 1, close - colon - 1), whole, order));
     result.prompt += prompt.substr(kept, open - kept);
     kept = open = close + 1;
   }

@@ -1,44 +1,37 @@
 // Adapter tags in prompts, <lora:name:te:unet> and its kin (web UIs' modules/extra_networks.py and
-// extensions-builtin/Lora/extra_networks_lora.py), and the <trigger> marker. Not here: what a name
-// resolves to and what a strength does (lora), emphasis (attention.h).
+// extensions-builtin/Lora/extra_networks_lora.py), the <trigger> marker, and comments. Not here:
+// what stands behind a name (adapter_items.h), emphasis (attention.h).
 #pragma once
 
-#include <map>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "velatura/request.h"
+
 namespace velatura::pipelines::prompt {
 
-/// One <lora:…> or <lyco:…>, which mean the same. Strengths are any finite numbers; absent ones are
-/// the adapter's recommended weight, else 1.
+/// One <lora:…> or <lyco:…>, which mean the same.
 struct AdapterTag {
-  std::string name;
-  std::optional<double> text_encoder;  ///< first number or te=
-  std::optional<double>
-      denoiser;  ///< second number or unet=; equal to text_encoder when only that was given
-  std::optional<int> dynamic_rank;  ///< third number or dyn=: use the first ranks only; at least 1
-  /// Items this reader knows no meaning for, by lower-case name: lbw, lbwe, start, stop, step, hr,
-  /// x …; a list of points strength@position in place of the strength is "schedule", a preset or
-  /// list in place of the second number "lbw". Whoever uses the tag applies them or refuses them by
-  /// name.
-  std::map<std::string, std::string> other;
+  LoraRequest lora;
   std::string text;  ///< as written, for messages
 };
 
 struct TaggedPrompt {
-  std::string prompt;                ///< without the tags; a <trigger> marker stays
+  std::string prompt;                ///< without comments and tags; a <trigger> marker stays
   std::vector<AdapterTag> adapters;  ///< in the order written; the same name twice adds up
   bool has_trigger = false;
 };
 
-/// Takes the tags out of `prompt`. module=unet gives the text encoder strength 0, module=te the
-/// denoiser. Throws invalid_argument for a malformed number, an empty name or a tag that is not
-/// closed, unsupported for <hypernet:…> and for <word:…> of an unknown word: a tag never goes by in
-/// silence.
-TaggedPrompt read_tags(std::string_view prompt);
+/// Takes comments and tags out of `prompt`. Throws invalid_argument for a malformed number, an item
+/// or name that is not known, an empty name or a tag that is not closed, unsupported for
+/// <hypernet:…> and for <word:…> of an unknown word: a tag never goes by in silence.
+TaggedPrompt read_tags(std::string_view prompt, LoraOrder order = LoraOrder::text_first);
+
+/// `text` without comments, from a '#' to the end of its line (A1111's processing_scripts/
+/// comments.py).
+std::string strip_comments(std::string_view text);
 
 /// `prompt` with each <trigger> replaced by `words`, joined by ", ".
 std::string insert_triggers(std::string_view prompt, std::span<const std::string> words);
