@@ -382,16 +382,23 @@ std::string BindReport::summary() const {
   return text;
 }
 
-std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
-                                         std::span<const Component> components,
-                                         const NameIndex& names) {
+std::shared_ptr<const BoundAdapter> bind_or_account(std::shared_ptr<const AdapterFile> file,
+                                                    std::span<const Component> components,
+                                                    const NameIndex& names) {
   const FamilyVerdict verdict = detect_family(*file);
   require_family(verdict, *file, components, names);
   auto bound = std::make_shared<BoundAdapter>();
   bound->report.file = file->path().filename().string();
   Binder(*file, components, names).run(*bound, verdict);
-  if (bound->modules.empty()) fail_unbound(*file, bound->report);
   bound->file = std::move(file);
+  return bound;
+}
+
+std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file,
+                                         std::span<const Component> components,
+                                         const NameIndex& names) {
+  auto bound = bind_or_account(std::move(file), components, names);
+  if (bound->modules.empty()) fail_unbound(*bound->file, bound->report);
   return bound;
 }
 
