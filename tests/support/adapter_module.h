@@ -80,15 +80,17 @@ class AdapterModule {
   lora::MadeDelta make() const {
     auto source = std::make_shared<MemorySource>();
     for (const auto& [suffix, tensor] : tensors_) source->add(name_ + "." + suffix, tensor);
+    for (const auto& [name, tensor] : others_) source->add(name, tensor);
+    for (const auto& [key, value] : metadata_) source->set_metadata(key, value);
     const auto file = lora::AdapterFile::from_source(source, path_);
-    EXPECT_EQ(file->modules().size(), 1u);
-    const bool is_conv = weight_.rank() == 4;
+    EXPECT_EQ(file->modules().front().name, name_);
+    EXPECT_TRUE(file->modules().size() == 1 || !others_.empty());
     return lora::make_delta({.file = *file,
                              .module = file->modules().front(),
-                             .path = "layer",
-                             .kind = is_conv ? nn::LayerKind::conv2d : nn::LayerKind::linear,
+                             .path = layer_,
+                             .kind = kind_,
                              .weight = weight_.shape(),
-                             .has_bias = false,
+                             .has_bias = has_bias_,
                              .component = "unet"});
   }
   /// W' − W at `strength`, f32.
