@@ -1,5 +1,5 @@
 // Live adapters of the cpu backend at the sizes of bench/shapes/kronecker.txt and low_rank.txt: the
-// time of an update and its rate beside the layer's own product, and the share of what a large
+// time of an update right after the layer's own product, its rate, and the share of what a large
 // product reaches in the same run. "over" is what the update takes beyond its share of the
 // operations at the ceiling, in milliseconds: what an adapter on many layers adds up to.
 //
@@ -21,6 +21,7 @@ namespace {
 
 using namespace velatura;
 using bench::median_seconds;
+using bench::median_seconds_after;
 using bench::random_tensor;
 using ops::Weight;
 
@@ -62,26 +63,21 @@ struct Machine {
   double ceiling;
 };
 
-double base_seconds(const Machine& machine, Layer& layer) {
+void report(const Machine& machine, const testing::ShapeCase& shape, Layer& layer,
+            std::int64_t multiplications, const std::function<void()>& update) {
   const std::int64_t in = layer.x.size(-1), out = layer.y.size(-1);
   const Weight weight(
       random_tensor(layer.convolution ? Shape{out, in, layer.kernel, layer.kernel} : Shape{out, in},
                     machine.type, 2));
-  return median_seconds(
-      [&] {
-        if (layer.convolution) {
-          machine.table.conv2d(layer.x, weight, {}, layer.geometry, {}, layer.y);
-        } else {
-          machine.table.linear(layer.x, weight, {}, {}, layer.y);
-        }
-      },
-      0.2);
-}
-
-void report(const Machine& machine, const testing::ShapeCase& shape, Layer& layer,
-            std::int64_t multiplications, const std::function<void()>& update) {
-  const double base = base_seconds(machine, layer);
-  const double seconds = median_seconds(update, 0.2);
+  const auto run_base = [&] {
+    if (layer.convolution) {
+      machine.table.conv2d(layer.x, weight, {}, layer.geometry, {}, layer.y);
+    } else {
+      machine.table.linear(layer.x, weight, {}, {}, layer.y);
+    }
+  };
+  const double base = median_seconds(run_base, 0.2);
+  const double seconds = median_seconds_after(run_base, update, 0.4);
   const double flops = 2 * static_cast<double>(layer.rows * multiplications);
   const double rate = 1e-9 * flops / seconds;
   const double over = seconds - 1e-9 * flops / machine.ceiling;
