@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,9 @@ struct LoraCheck {
 /// do with it. What is wrong with the file is in the result; throws not_found, bad_file,
 /// unsupported for what is wrong with the model.
 LoraCheck check_lora(const std::filesystem::path& file, const LoraCheckOptions& options = {});
+/// Several, in their order; what is known of models is read once.
+std::vector<LoraCheck> check_loras(std::span<const std::filesystem::path> files,
+                                   const LoraCheckOptions& options = {});
 
 /// How strongly an adapter changes one block of the model.
 struct LoraBlock {
@@ -55,5 +59,23 @@ struct LoraPage {
 
 /// The friendly page of a file. Throws not_found, bad_file, unsupported.
 LoraPage describe_lora(const std::filesystem::path& file, const LoraModel& model = {});
+
+struct LoraCompareOptions {
+  LoraModel model;
+  bool verbose = false;  ///< the text has every layer
+};
+
+struct LoraComparison {
+  std::string text;  ///< for people
+  /// One object: model, files, then for all layers, for `blocks` and for every layer (`modules`)
+  /// norms, shares of the energy, cosines of pairs, and the energy of the sum to that of each
+  /// alone.
+  std::string json;
+};
+
+/// What two files or more do to the layers they share, at strength 1. Throws not_found, bad_file,
+/// unsupported; invalid_argument for fewer than two; mismatch for files of different families.
+LoraComparison compare_loras(std::span<const std::filesystem::path> files,
+                             const LoraCompareOptions& options = {});
 
 }  // namespace velatura

@@ -1,0 +1,82 @@
+#include "lora/tools/check.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace velatura::lora::tools {
+
+namespace {
+
+void refuse_all(Account& account, std::string reason) {
+  account.refusal = std::move(reason);
+  account.report = {};
+  account.report.file = account.file;
+  if (!account.source) return;
+  for (const weights::TensorInfo& info : account.source->source().tensors()) {
+    account.report.tensors.push_back(
+        {.name = info.name, .targets = {}, .fate = Fate::refused, .reason = account.refusal});
+  }
+}
+
+void take_verdict(Account& account) {
+  const FamilyVerdict verdict = detect_family(*account.source);
+  account.family = verdict.id;
+  account.evidence = verdict.evidence;
+  if (verdict.id.empty() || !verdict.is_adapter) account.foreign = verdict.name;
+}
+
+void bind_it(Account& account) {
+  const ModelNames& model = *account.names;
+  try {
+    account.bound = lora::bind(account.source, model.components, *model.index);
+    account.report = account.bound->report;
+    account.family = model.family;
+    account.foreign.clear();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::mismatch && error.kind() != ErrorKind::bad_file &&
+        error.kind() != ErrorKind::unsupported)
+      throw;
+    refuse_all(account, error.what());
+  }
+}
+
+}  // namespace
+
+bool Account::is_clean() const {
+  return refusal.empty() && report.count(Fate::bound) == static_cast<int>(report.tensors.size()) &&
+         std::ranges::none_of(findings, &Finding::is_warning);
+}
+
+Account account_for(std::shared_ptr<const AdapterFile> file,
+                    std::shared_ptr<const ModelNames> model, bool look_at_values) {
+  Account account;
+  account.file = file->path().filename().string();
+  account.source = std::move(file);
+  account.names = std::move(model);
+  account.model = account.names->title;
+  take_verdict(account);
+  bind_it(account);
+  account.modules = view_modules(*account.source, account.report, account.bound.get(),
+                                 account.names->components, *account.names->index);
+  std::map<std::string, TensorValues> values;
+  if (look_at_values) values = scan_values(account.source->source());
+  account.findings = find_oddities({.file = *account.source,
+                                    .family = account.family,
+                                    .modules = account.modules,
+                                    .values = look_at_values ? &values : nullptr});
+  account.programs = judge_programs(*account.source, account.family, account.modules);
+  return account;
+}
+
+Account account_of_refused(std::shared_ptr<const AdapterFile> source, std::string file_name,
+                           std::string reason) {
+  Account account;
+  account.file = std::move(file_name);
+  account.source = std::move(source);
+  if (account.source) take_verdict(account);
+  refuse_all(account, std::move(reason));
+  return account;
+}
+
+}  // namespace velatura::lora::tools

@@ -1,0 +1,168 @@
+#include "lora/tools/modules.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+#include <unordered_map>
+
+#include "base/error.h"
+
+namespace velatura::lora::tools {
+
+namespace {
+
+/// The kind that the module's tensors make up; empty where they make up none.
+std::string algorithm_of(const ModuleView& module) {
+  const auto has = [&](Role role) { return module.has(role); };
+  std::string name;
+  for (const Algorithm& algorithm : algorithms()) {
+    if (!std::ranges::all_of(algorithm.needs, has)) continue;
+    if (name.empty()) {
+      const bool takes_magnitude =
+          std::ranges::find(algorithm.accepts, Role::dora_scale) != algorithm.accepts.end();
+      name = (takes_magnitude && module.is_dora() ? "DoRA " : "") + std::string(algorithm.name);
+    } else if (algorithm.claim != Claim::weight) {
+      name += " + " + std::string(algorithm.name);
+    }
+  }
+  return name;
+}
+
+struct RankRow {
+  Role role;
+  int axis;
+};
+/// Where the stored rank stands (lora-formats §3.4), the first that is there.
+constexpr auto kRankRows = std::to_array<RankRow>({{Role::down, 0},
+                                                   {Role::down_transposed, 1},
+                                                   {Role::hada_w1_b, 0},
+                                                   {Role::lokr_w2_b, 0},
+                                                   {Role::lokr_w1_b, 0}});
+
+std::int64_t stored_rank(const AdapterFile& file, const ModuleView& module) {
+  for (const RankRow& row : kRankRows) {
+    const std::string* tensor = module.tensor(row.role);
+    if (tensor == nullptr) continue;
+    const Shape& shape = file.source().find(*tensor)->shape;
+    if (row.axis < shape.rank()) return shape[row.axis];
+  }
+  return 0;
+}
+
+std::optional<double> alpha_of(const AdapterFile& file, const ModuleView& module) {
+  const std::string* name = module.tensor(Role::alpha);
+  if (name == nullptr) return std::nullopt;
+  const weights::TensorInfo* info = file.source().find(*name);
+  if (info->shape.count() != 1 || !is_floating(info->dtype)) return std::nullopt;
+  return static_cast<double>(to_f32(file.source().load(*name)).floats()[0]);
+}
+
+bool has_output_axis(const AdapterFile& file, const ModuleView& module) {
+  if (module.has(Role::magnitude_vector)) return true;
+  const std::string* tensor = module.tensor(Role::dora_scale);
+  if (tensor == nullptr) return false;
+  const Shape& shape = file.source().find(*tensor)->shape;
+  return shape.rank() == 1 || (shape.rank() > 1 && shape[0] != 1);
+}
+
+/// Bound < note < ignored < refused: what is worth saying first.
+void take_worst(const TensorFate& fate, ModuleView& module) {
+  if (fate.fate < module.fate) return;
+  if (fate.fate > module.fate || module.reason.empty()) module.reason = fate.reason;
+  module.fate = fate.fate;
+}
+
+class Viewer {
+ public:
+  Viewer(const AdapterFile& file, const BindReport& report, const BoundAdapter* bound,
+         std::span<const Component> components, const NameIndex& names)
+      : file_(file), components_(components), names_(names) {
+    for (const TensorFate& fate : report.tensors) fates_.emplace(fate.name, &fate);
+    if (bound == nullptr) return;
+    for (const BoundModule& layer : bound->modules)
+      layers_[layer.placement.get()].push_back(&layer);
+  }
+
+  ModuleView view(const FileModule& module) {
+    ModuleView seen{.name = module.name, .tensors = {module.tensors.begin(), module.tensors.end()}};
+    if (const NameIndex::Entry* entry = names_.find(file_.lookup_name(module))) place(*entry, seen);
+    if (seen.tensors.size() == 1) {
+      // A tensor called like a parameter of the model is one module, whatever it ends in.
+      if (const auto parameter = names_.find_parameter(seen.tensors.front().second))
+        place(parameter->entry, seen);
+    }
+    seen.algorithm = algorithm_of(seen);
+    finish(seen);
+    return seen;
+  }
+
+  /// Of a tensor that no suffix explains, if the model has a parameter of its name.
+  std::optional<ModuleView> view_replacement(const std::string& tensor) {
+    const auto parameter = names_.find_parameter(tensor);
+    if (!parameter) return std::nullopt;
+    ModuleView seen{.name = tensor, .tensors = {{Role::set_weight, tensor}}};
+    place(parameter->entry, seen);
+    seen.algorithm = "set-weight";
+    finish(seen);
+    return seen;
+  }
+
+ private:
+  void place(const NameIndex::Entry& entry, ModuleView& seen) const {
+    seen.dialect = std::string(entry.dialect);
+    if (entry.placement->pieces.empty()) return;  // a module that this model lacks
+    seen.placement = entry.placement.get();
+    const Target first = entry.placement->pieces.front().target;
+    seen.component = &components_[static_cast<std::size_t>(first.component)];
+  }
+
+  void finish(ModuleView& seen) {
+    seen.rank = stored_rank(file_, seen);
+    seen.alpha = alpha_of(file_, seen);
+    seen.has_output_axis = has_output_axis(file_, seen);
+    seen.fate = Fate::bound;
+    bool is_used = false;
+    for (const auto& [role, tensor] : seen.tensors) {
+      const auto fate = fates_.find(tensor);
+      if (fate == fates_.end()) continue;
+      is_used = is_used || fate->second->fate == Fate::bound || fate->second->fate == Fate::note;
+      take_worst(*fate->second, seen);
+    }
+    const auto layers = layers_.find(seen.placement);
+    if (layers == layers_.end()) return;
+    seen.is_second = taken_.contains(seen.placement);
+    if (!is_used || seen.is_second) return;
+    taken_.insert(seen.placement);
+    seen.layers = layers->second;
+  }
+
+  const AdapterFile& file_;
+  std::span<const Component> components_;
+  const NameIndex& names_;
+  std::unordered_map<std::string_view, const TensorFate*> fates_;
+  std::unordered_map<const Placement*, std::vector<const BoundModule*>> layers_;
+  std::set<const Placement*> taken_;
+};
+
+}  // namespace
+
+const std::string* ModuleView::tensor(Role role) const {
+  const auto found = std::ranges::find(tensors, role, &std::pair<Role, std::string>::first);
+  return found == tensors.end() ? nullptr : &found->second;
+}
+
+std::vector<ModuleView> view_modules(const AdapterFile& file, const BindReport& report,
+                                     const BoundAdapter* bound,
+                                     std::span<const Component> components,
+                                     const NameIndex& names) {
+  Viewer viewer(file, report, bound, components, names);
+  std::vector<ModuleView> views;
+  for (const FileModule& module : file.modules()) views.push_back(viewer.view(module));
+  for (const std::string& tensor : file.unexplained()) {
+    if (auto view = viewer.view_replacement(tensor)) views.push_back(std::move(*view));
+  }
+  return views;
+}
+
+}  // namespace velatura::lora::tools
