@@ -8,12 +8,13 @@
 namespace velatura {
 
 struct BenchRequest {
-  std::string what;                ///< "ceiling", "sd15"
+  std::string what;                ///< "ceiling", "sd15", "library"
   int size = 512;                  ///< pixels
   std::string precision = "auto";  ///< auto, f32, bf16
   std::string backend = "cpu";
   int threads = 0;
-  std::vector<std::string> parts;  ///< empty: all of `what`
+  std::vector<std::string> parts;     ///< empty: all of `what`
+  int files = 30'000, folders = 300;  ///< of "library"
   std::string program;  ///< path of the velatura program, for the parts measured in a child
 };
 

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace velatura::lora::library {
 
 namespace {
@@ -15,24 +17,6 @@ constexpr std::string_view kEllipsis = "…";
 
 bool is_blank(unsigned char byte) {
   return byte <= ' ' || byte == 0x7f;
-}
-
-/// Length of the UTF-8 character at the start of `text`; 0 where there is none (a stray byte, an
-/// overlong form, a surrogate, a value beyond U+10FFFF).
-std::size_t character_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  if (first == 0xe0 && byte(1) < 0xa0) return 0;
-  if (first == 0xed && byte(1) > 0x9f) return 0;
-  if (first == 0xf0 && byte(1) < 0x90) return 0;
-  if (first == 0xf4 && byte(1) > 0x8f) return 0;
-  return length;
 }
 
 std::string clean(std::string_view text, std::size_t max_bytes, bool keep_lines) {
@@ -47,7 +31,7 @@ std::string clean(std::string_view text, std::size_t max_bytes, bool keep_lines)
       text.remove_prefix(1);
       continue;
     }
-    const std::size_t length = character_length(text);
+    const std::size_t length = utf8_character_length(text);
     const std::string_view character = length == 0 ? kReplacement : text.substr(0, length);
     if (result.size() + character.size() + 2 > max_bytes) return result.append(kEllipsis);
     if (space && !result.empty()) {
@@ -65,22 +49,6 @@ std::string clean(std::string_view text, std::size_t max_bytes, bool keep_lines)
   return result;
 }
 
-std::string utf8(std::uint32_t code) {
-  std::string text;
-  const auto add = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
-  if (code < 0x80) {
-    add(code);
-  } else if (code < 0x800) {
-    add(0xc0 | code >> 6), add(0x80 | (code & 0x3f));
-  } else if (code < 0x10000) {
-    add(0xe0 | code >> 12), add(0x80 | (code >> 6 & 0x3f)), add(0x80 | (code & 0x3f));
-  } else {
-    add(0xf0 | code >> 18), add(0x80 | (code >> 12 & 0x3f));
-    add(0x80 | (code >> 6 & 0x3f)), add(0x80 | (code & 0x3f));
-  }
-  return text;
-}
-
 /// The character that "&name;" stands for; empty where it is none that we know.
 std::string entity(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kNamed = {
@@ -95,9 +63,12 @@ std::string entity(std::string_view name) {
   std::uint32_t code = 0;
   const auto [end, error] =
       std::from_chars(name.data(), name.data() + name.size(), code, hexadecimal ? 16 : 10);
-  if (error != std::errc() || end != name.data() + name.size() || code == 0 || code > 0x10ffff)
+  if (error != std::errc() || end != name.data() + name.size() || code == 0 || code > 0x10ffff ||
+      (code >= 0xd800 && code <= 0xdfff))
     return {};
-  return utf8(code);
+  std::string text;
+  append_utf8(text, code);
+  return text;
 }
 
 bool ends_line(std::string_view tag) {

@@ -33,8 +33,8 @@ class NumberWalker : public nlohmann::json_sax<Json> {
   bool binary(Json::binary_t&) override { return false; }
   bool start_object(std::size_t) override { return ++depth_ < kDeepest; }
   bool end_object() override { return --depth_, true; }
-  bool start_array(std::size_t) override { return ++depth_ < kDeepest; }
-  bool end_array() override { return --depth_, true; }
+  bool start_array(std::size_t) override { return ++arrays_, ++depth_ < kDeepest; }
+  bool end_array() override { return --arrays_, --depth_, true; }
   bool key(std::string& name) override {
     if (depth_ == 1) outer_ = name;
     if (depth_ == 2) inner_ = name;
@@ -48,10 +48,11 @@ class NumberWalker : public nlohmann::json_sax<Json> {
   static constexpr number_unsigned_t kLargest = 1'000'000'000'000;
   static constexpr int kDeepest = 16;
   bool take(std::int64_t value) {
-    if (depth_ == 2) number(outer_, inner_, value);
+    if (depth_ == 2 && arrays_ == 0) number(outer_, inner_, value);
     return true;
   }
-  int depth_ = 0;
+  int depth_ = 0;   ///< objects and arrays
+  int arrays_ = 0;  ///< of them arrays
   std::string outer_, inner_;
 };
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
+#include "base/json_events.h"
 
 namespace velatura::weights {
 
@@ -47,21 +47,16 @@ std::optional<DType> dtype_from(std::string_view name) {
 
 /// Walks the header's JSON event by event, so that nothing but the entries is ever held and nesting
 /// is bounded by the grammar: object of objects of scalars or flat arrays of integers.
-class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
+class HeaderReader : public JsonEvents {
  public:
   explicit HeaderReader(const std::string& file) : file_(file) {}
 
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
 
-  bool null() override { return scalar("null"); }
-  bool boolean(bool value) override { return scalar(value ? "true" : "false"); }
-  bool number_integer(number_integer_t value) override {
-    if (value >= 0) return number_unsigned(static_cast<std::uint64_t>(value));
-    if (in_array_) refuse(fmt::format("holds the negative number {}", value));
-    return scalar(std::to_string(value));
-  }
-  bool number_unsigned(number_unsigned_t value) override {
+  void null() override { scalar("null"); }
+  void boolean(bool value) override { scalar(value ? "true" : "false"); }
+  void whole_number(std::uint64_t value) override {
     if (!in_array_) return scalar(std::to_string(value));
     if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
       refuse(fmt::format("holds a number beyond 63 bits in {}", field_));
@@ -69,42 +64,40 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (numbers_.size() == Shape::kMaxRank)
       refuse(fmt::format("has more than {} numbers in {}", Shape::kMaxRank, field_));
     numbers_.push_back(static_cast<std::int64_t>(value));
-    return true;
   }
-  bool number_float(number_float_t, const std::string& text) override { return scalar(text); }
-  bool string(std::string& value) override { return scalar(value); }
-  bool binary(nlohmann::json::binary_t&) override { return false; }
+  void other_number(std::string_view text) override {
+    if (in_array_ && text.starts_with('-'))
+      refuse(fmt::format("holds the negative number {}", text));
+    scalar(std::string(text));
+  }
+  void string(const std::string& value) override { scalar(value); }
 
-  bool start_object(std::size_t) override {
+  void begin_object() override {
     if (++depth_ > 2 || in_array_) refuse("nests deeper than a safetensors header does");
     if (depth_ == 2 && !in_metadata()) {
       entries.emplace_back().info.name = outer_key_;
       have_ = {};
     }
-    return true;
   }
-  bool key(std::string& name) override {
+  void key(const std::string& name) override {
     if (depth_ == 1) {
       outer_key_ = name;
       if (in_metadata() && std::exchange(seen_metadata_, true)) refuse("appears twice");
     }
     field_ = name;
-    return true;
   }
-  bool end_object() override {
+  void end_object() override {
     if (depth_-- == 2 && !in_metadata()) {
       if (!have_.dtype || !have_.shape || !have_.offsets)
         refuse("lacks one of dtype, shape, data_offsets");
     }
-    return true;
   }
-  bool start_array(std::size_t) override {
+  void begin_array() override {
     if (depth_ != 2 || in_array_ || in_metadata()) refuse("holds a list where none belongs");
     in_array_ = true;
     numbers_.clear();
-    return true;
   }
-  bool end_array() override {
+  void end_array() override {
     in_array_ = false;
     Entry& entry = entries.back();
     if (field_ == "shape") {
@@ -117,13 +110,6 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       entry.begin = static_cast<std::uint64_t>(numbers_[0]);
       entry.end = static_cast<std::uint64_t>(numbers_[1]);
     }
-    return true;
-  }
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::json::exception&) override {
-    fail(ErrorKind::bad_file,
-         "\"{}\": the safetensors header is not valid JSON (at byte {} of the header)", file_,
-         position);
   }
 
  private:
@@ -133,12 +119,12 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool in_metadata() const { return outer_key_ == "__metadata__"; }
 
-  bool scalar(const std::string& text) {
+  void scalar(const std::string& text) {
     if (depth_ < 2) refuse("is not an object");
     if (in_metadata()) {
       if (!metadata.emplace(field_, text).second)
         refuse(fmt::format("has the key \"{}\" twice", field_));
-      return true;
+      return;
     }
     if (in_array_)
       refuse(fmt::format("holds \"{}\" in {}, which takes whole numbers", text, field_));
@@ -154,7 +140,6 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     } else if (field_ == "shape" || field_ == "data_offsets") {
       refuse(fmt::format("has {} that is not a list", field_));
     }
-    return true;
   }
   Shape checked_shape() const {
     try {
@@ -220,12 +205,15 @@ class SafetensorsSource : public Source {
 };
 
 void check_names(const std::vector<Entry>& entries, const std::string& file) {
-  std::vector<std::string_view> names;
-  for (const Entry& entry : entries) names.push_back(entry.info.name);
+  // By hash first: the names of one file begin alike, and comparing them takes long.
+  std::vector<std::pair<std::size_t, std::string_view>> names;
+  names.reserve(entries.size());
+  for (const Entry& entry : entries)
+    names.emplace_back(std::hash<std::string_view>()(entry.info.name), entry.info.name);
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
   if (twice != names.end())
-    fail(ErrorKind::bad_file, "\"{}\": tensor \"{}\" appears twice", file, *twice);
+    fail(ErrorKind::bad_file, "\"{}\": tensor \"{}\" appears twice", file, twice->second);
 }
 
 /// Every tensor begins where the one before ends, and the last ends where the file does.
@@ -233,9 +221,11 @@ void check_layout(const std::vector<Entry>& entries, std::uint64_t data_bytes,
                   const std::string& file) {
   std::vector<const Entry*> order;
   for (const Entry& entry : entries) order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [](const Entry* a, const Entry* b) {
+  const auto lies_before = [](const Entry* a, const Entry* b) {
     return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
-  });
+  };
+  if (!std::is_sorted(order.begin(), order.end(), lies_before))
+    std::sort(order.begin(), order.end(), lies_before);
   std::uint64_t end = 0;
   for (const Entry* entry : order) {
     const std::string& name = entry->info.name;
@@ -291,9 +281,14 @@ std::shared_ptr<const Source> open_safetensors_header(const Blob& blob, std::uin
   }
   const std::span<const std::byte> header =
       blob.bytes_at(kPrefixBytes, header_bytes, "the safetensors header");
-  const char* text = reinterpret_cast<const char*>(header.data());
   HeaderReader reader(file);
-  nlohmann::json::sax_parse(text, text + header.size(), &reader);
+  const std::size_t stopped =
+      read_json({reinterpret_cast<const char*>(header.data()), header.size()}, reader);
+  if (stopped != kWholeJson) {
+    fail(ErrorKind::bad_file,
+         "\"{}\": the safetensors header is not valid JSON (at byte {} of the header)", file,
+         stopped);
+  }
   check_names(reader.entries, file);
   const std::uint64_t data_begin = kPrefixBytes + header_bytes;
   check_layout(reader.entries, file_bytes - std::min(data_begin, file_bytes), file);

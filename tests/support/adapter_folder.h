@@ -1,0 +1,85 @@
+// A folder of adapter files made for a test: real headers, tensors of holes.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weights/formats/writer.h"
+
+namespace velatura::testing {
+
+/// A fresh folder, gone with the object.
+class AdapterFolder {
+ public:
+  using Metadata = std::map<std::string, std::string>;
+
+  AdapterFolder() {
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    path_ = std::filesystem::temp_directory_path() /
+            (std::string("velatura-") + test->test_suite_name() + "-" + test->name());
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~AdapterFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  AdapterFolder(const AdapterFolder&) = delete;
+  AdapterFolder& operator=(const AdapterFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+
+  /// A text file, its folders too.
+  std::filesystem::path text(std::string_view name, std::string_view content) const {
+    const std::filesystem::path file = prepared(name);
+    std::ofstream(file, std::ios::binary) << content;
+    return file;
+  }
+
+  /// Tensors of one element type under any names.
+  std::filesystem::path tensors(std::string_view name, std::vector<weights::TensorInfo> infos,
+                                const Metadata& metadata = {}) const {
+    const std::filesystem::path file = prepared(name);
+    const std::vector<std::byte> header = weights::safetensors_header(infos, metadata);
+    std::uint64_t bytes = header.size();
+    for (const weights::TensorInfo& info : infos)
+      bytes += static_cast<std::uint64_t>(info.shape.count()) * size_of(info.dtype);
+    {
+      std::ofstream stream(file, std::ios::binary | std::ios::trunc);
+      stream.write(reinterpret_cast<const char*>(header.data()),
+                   static_cast<std::streamsize>(header.size()));
+    }
+    std::filesystem::resize_file(file, bytes);
+    return file;
+  }
+
+  /// A kohya LoRA of SD1.5 on the first cross-attention: the text width decides the family.
+  std::filesystem::path lora(std::string_view name, const Metadata& metadata = {},
+                             std::int64_t rank = 8, std::int64_t text_width = 768) const {
+    const std::string block = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_";
+    std::vector<weights::TensorInfo> infos;
+    for (const char* layer : {"attn2_to_k", "attn2_to_v"}) {
+      infos.push_back({block + layer + ".alpha", Shape{}, DType::f16});
+      infos.push_back({block + layer + ".lora_down.weight", Shape{rank, text_width}, DType::f16});
+      infos.push_back({block + layer + ".lora_up.weight", Shape{320, rank}, DType::f16});
+    }
+    return tensors(name, std::move(infos), metadata);
+  }
+
+ private:
+  std::filesystem::path prepared(std::string_view name) const {
+    const std::filesystem::path file = path_ / name;
+    std::filesystem::create_directories(file.parent_path());
+    return file;
+  }
+  std::filesystem::path path_;
+};
+
+}  // namespace velatura::testing
