@@ -43,7 +43,7 @@ struct ComponentAccount {
   std::vector<LayerAccount> layers;  ///< those that an adapter acts on, in the model's order
 
   std::size_t count(Form form) const { return counts[static_cast<std::size_t>(form)]; }
-  /// "unet: 128 layers thin, 3 stand-in (21 MB)"; empty counts are left out.
+  /// "unet: 128 thin, 3 stand-in (21.0 MB)"; counts of 0 are left out.
   std::string summary() const;
 };
 

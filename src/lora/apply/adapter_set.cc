@@ -2,115 +2,265 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
+#include <cstring>
+#include <map>
 
 #include "base/error.h"
-#include "nn/run.h"
-#include "ops/low_rank.h"
+#include "lora/apply/layer_plan.h"
 
 namespace velatura::lora {
 
 namespace {
 
-/// W + Σ strength · ΔW in f32, from the pristine weight. `strengths` go with the stack's parts.
-class Fused : public nn::StandIn {
- public:
-  explicit Fused(Tensor merged) : weight_(std::make_shared<const ops::Weight>(std::move(merged))) {}
-  std::shared_ptr<const ops::Weight> weight() const override { return weight_; }
-
- private:
-  std::shared_ptr<const ops::Weight> weight_;
-};
-
-std::shared_ptr<const nn::StandIn> fuse(const nn::LayerInfo& layer, const LayerStack& stack,
-                                        std::span<const float> strengths) {
-  Tensor merged = to_f32(layer.weight->original());
-  if (merged.bytes() == layer.weight->original().bytes()) merged = merged.clone();
-  float* values = merged.mutable_data<float>();
-  for (std::size_t part = 0; part < strengths.size(); ++part) {
-    const Tensor delta = stack.parts()[part].delta->weight_change({}, 1, stack.parts()[part].ranks);
-    const float* added = delta.data<float>();
-    const float strength = strengths[part];
-#pragma omp parallel for
-    for (std::int64_t i = 0; i < merged.count(); ++i) values[i] += strength * added[i];
-  }
-  return std::make_shared<const Fused>(std::move(merged));
-}
-
-/// A stack with this set's strengths.
-class LiveDelta : public nn::LayerDelta {
- public:
-  LiveDelta(const nn::LayerInfo& layer, const LayerStack& stack)
-      : stack_(stack),
-        geometry_(layer.geometry),
-        is_convolution_(layer.kind == nn::LayerKind::conv2d),
-        scales_(Tensor::allocate({stack.rank()}, DType::f32)) {}
-
-  /// `strengths` go with the stack's parts.
-  void set_scales(std::span<const float> strengths) {
-    float* scales = scales_.mutable_data<float>();
-    for (std::size_t part = 0; part < strengths.size(); ++part) {
-      const StackPart& of = stack_.parts()[part];
-      scales = std::fill_n(scales, of.ranks, strengths[part] * of.delta->thin()->scale);
-    }
-  }
-
-  void add_to(nn::Run& run, const Tensor& x, Tensor& y) const override {
-    if (is_convolution_) {
-      ops::low_rank_conv_update(run.ops, x, stack_.down(), scales_, stack_.up(), geometry_, y);
-    } else {
-      ops::low_rank_update(run.ops, x, stack_.down(), scales_, stack_.up(), y);
-    }
-  }
-
-  std::optional<ops::LowRank> low_rank() const override {
-    if (is_convolution_) return std::nullopt;
-    return ops::LowRank{.down = stack_.down(), .scales = scales_, .up = stack_.up()};
-  }
-
- private:
-  const LayerStack& stack_;  // of the component's state, which lives as long
-  ops::ConvGeometry geometry_;
-  bool is_convolution_;
-  Tensor scales_;
+/// A layer with its members' strengths of this moment; forms where any of them is not 0.
+struct Layer {
+  LayerPlan plan;
+  std::vector<float> strengths;
+  std::unique_ptr<LayerForms> forms;
 };
 
 struct ComponentState {
-  std::shared_ptr<const ComponentStacks> stacks;
-  std::vector<std::size_t> uses;  ///< of the stacks' members, as indices into uses_
-  std::vector<std::shared_ptr<LiveDelta>> deltas;  ///< of the stacks' layers, live sets alone
+  std::vector<Layer> layers;   ///< that a use may act on, by id
+  std::vector<float> moments;  ///< of each use, strength × schedule, that the layers show
   nn::LayerPatches patches;
+  std::shared_ptr<const BaseWeights> base;
+  std::size_t touched = 0;  ///< layers with forms
 };
+
+bool same_mask(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && std::memcmp(a.bytes(), b.bytes(), a.byte_size()) == 0;
+}
+
+/// Uses with equal masks share a region, and are masked together.
+class Regions {
+ public:
+  std::shared_ptr<const Region> of(const AdapterUse& use, const SetOptions& options) {
+    if (!use.region.defined()) return nullptr;
+    for (const auto& [mask, region] : known_) {
+      if (same_mask(mask, use.region)) return region;
+    }
+    known_.emplace_back(use.region, std::make_shared<const Region>(
+                                        use.region, options.picture_height, options.picture_width));
+    return known_.back().second;
+  }
+
+ private:
+  std::vector<std::pair<Tensor, std::shared_ptr<const Region>>> known_;
+};
+
+void check_factors(const AdapterUse& use, std::span<const Component> components) {
+  for (std::size_t at = 0; at < use.factors.size(); ++at) {
+    if (use.factors[at] == nullptr) continue;
+    VELATURA_CHECK(at < components.size() &&
+                   use.factors[at]->size() == components[at].modules.size());
+  }
+}
 
 }  // namespace
 
 struct AdapterSet::State {
-  std::vector<Component> components;
+  std::span<const Component> components;
   std::vector<AdapterUse> uses;
-  Mode mode;
+  Mode mode = Mode::live;
   SetOptions options;
+  Moment moment;
+  std::uint64_t seen = 0;  ///< of options.control
   std::vector<ComponentState> states;
 
-  void rebuild(std::size_t component);
-  void write_scales(const ComponentState& state, weights::Part part);
+  void plan();
+  void share_memory();
+  bool update();
+  void update(std::size_t component);
+  std::shared_ptr<const BaseWeights> base_now(std::size_t component) const;
+  float strength(const LayerMember& member, std::size_t component, nn::LayerId layer) const;
+  float schedule_factor(std::size_t use, std::size_t component) const;
+  bool changes_while_running(std::size_t use) const {
+    return options.control != nullptr || !uses[use].schedule.is_constant();
+  }
+  FormContext context(std::size_t component, const LayerPlan& plan) const;
+  void take_posted();
 };
 
 AdapterSet::AdapterSet(std::span<const Component> components, std::vector<AdapterUse> uses,
                        Mode mode, SetOptions options)
     : state_(std::make_unique<State>()) {
-  state_->components.assign(components.begin(), components.end());
+  state_->components = components;
   state_->uses = in_fixed_order(std::move(uses));
   state_->mode = mode;
   state_->options = std::move(options);
   if (!state_->options.cache) state_->options.cache = std::make_shared<StackCache>();
-  state_->states.resize(components.size());
-  for (std::size_t component = 0; component < components.size(); ++component)
-    state_->rebuild(component);
+  for (const AdapterUse& use : state_->uses) check_factors(use, components);
+  state_->plan();
+  state_->share_memory();
+  state_->update();
 }
 
 AdapterSet::~AdapterSet() = default;
 AdapterSet::AdapterSet(AdapterSet&&) noexcept = default;
 AdapterSet& AdapterSet::operator=(AdapterSet&&) noexcept = default;
+
+/// Lists who may act where; uses are gone through in the fixed order, so members stand in it.
+void AdapterSet::State::plan() {
+  states.resize(components.size());
+  Regions regions;
+  std::vector<std::map<nn::LayerId, std::vector<LayerMember>>> members(components.size());
+  for (std::size_t index = 0; index < uses.size(); ++index) {
+    const AdapterUse& use = uses[index];
+    const std::shared_ptr<const Region> region = regions.of(use, options);
+    for (const BoundModule& module : use.adapter->modules) {
+      const auto component = static_cast<std::size_t>(module.target.component);
+      const bool is_text = weights::is_text_encoder(components[component].part);
+      if (module.delta->is_zero() || (region && region->is_empty() && !is_text)) continue;
+      members[component][module.target.layer].push_back(
+          {.use = index,
+           .module = &module,
+           .ranks = use.ranks,
+           .region = is_text ? nullptr : region,
+           .is_fused = mode == Mode::fused && (is_text || (!region && use.schedule.is_constant())),
+           .adapter = use.adapter->file->stem()});
+    }
+  }
+  for (std::size_t component = 0; component < components.size(); ++component) {
+    ComponentState& state = states[component];
+    state.patches = nn::LayerPatches(components[component].tree->layers().size());
+    state.base = std::make_shared<const BaseWeights>(components, BaseWeights::Replacements());
+    for (auto& [id, of_layer] : members[component])
+      state.layers.push_back({.plan = {.id = id, .members = std::move(of_layer)}});
+  }
+}
+
+/// Rooms are given in the model's order: which layers are kept depends on nothing but the uses.
+void AdapterSet::State::share_memory() {
+  std::size_t left = options.most_bytes;
+  const auto take = [&](std::size_t bytes) {
+    if (bytes > left) return false;
+    left -= bytes;
+    return true;
+  };
+  for (std::size_t component = 0; component < components.size(); ++component) {
+    for (Layer& layer : states[component].layers) {
+      const DenseBytes bytes =
+          dense_bytes(layer.plan, components[component].tree->layer(layer.plan.id),
+                      components[component].part, options.weight_type);
+      layer.plan.keeps_weight = mode == Mode::fused || take(bytes.weights);
+      const bool changes = std::ranges::any_of(layer.plan.members, [&](const LayerMember& member) {
+        return changes_while_running(member.use);
+      });
+      layer.plan.keeps_changes = changes && mode == Mode::live && take(bytes.changes);
+    }
+  }
+}
+
+float AdapterSet::State::schedule_factor(std::size_t use, std::size_t component) const {
+  if (weights::is_text_encoder(components[component].part)) return 1;
+  return static_cast<float>(uses[use].schedule.factor(moment));
+}
+
+float AdapterSet::State::strength(const LayerMember& member, std::size_t component,
+                                  nn::LayerId layer) const {
+  const float strength = uses[member.use].strength(components[component].part, component, layer) *
+                         schedule_factor(member.use, component);
+  if (!std::isfinite(strength)) {
+    fail(ErrorKind::invalid_argument, "strength × block weight × schedule of \"{}\" is not finite",
+         member.adapter);
+  }
+  return strength;
+}
+
+FormContext AdapterSet::State::context(std::size_t component, const LayerPlan& plan) const {
+  const bool is_steady =
+      mode == Mode::live && std::ranges::none_of(plan.members, [&](const LayerMember& member) {
+        return changes_while_running(member.use);
+      });
+  return {.tree = components[component].tree,
+          .component = static_cast<int>(component),
+          .part = components[component].part,
+          .weight_type = options.weight_type,
+          .stacks = options.cache.get(),
+          .weights = is_steady ? options.cache : nullptr};
+}
+
+/// What replaces parameters at this moment. One file may do it twice, two may not.
+std::shared_ptr<const BaseWeights> AdapterSet::State::base_now(std::size_t component) const {
+  BaseWeights::Replacements replacements;
+  std::map<Target, const LayerMember*> first;
+  for (const Layer& layer : states[component].layers) {
+    for (const LayerMember& member : layer.plan.members) {
+      if (!member.module->delta->replaces() || member.region) continue;
+      if (strength(member, component, layer.plan.id) == 0) continue;
+      const auto [known, is_new] = first.emplace(member.module->target, &member);
+      if (is_new) {
+        replacements.emplace(member.module->target, member.module->delta);
+      } else if (known->second->module != member.module) {
+        fail(ErrorKind::mismatch,
+             "\"{}\" and \"{}\" both replace the weight of \"{}\": use one of them, or give one a "
+             "strength of 0 there",
+             known->second->adapter, member.adapter,
+             components[component].tree->layer(layer.plan.id).path);
+      }
+    }
+  }
+  if (replacements == states[component].base->replacements()) return states[component].base;
+  return std::make_shared<const BaseWeights>(components, replacements);
+}
+
+bool AdapterSet::State::update() {
+  bool changed = false;
+  for (std::size_t component = 0; component < components.size(); ++component) {
+    std::vector<float> moments;
+    for (std::size_t use = 0; use < uses.size(); ++use) {
+      moments.push_back(uses[use].strength(components[component].part) *
+                        schedule_factor(use, component));
+    }
+    if (moments == states[component].moments) continue;
+    states[component].moments.clear();  // until all layers show them: an error leaves some behind
+    update(component);
+    states[component].moments = std::move(moments);
+    changed = true;
+  }
+  return changed;
+}
+
+void AdapterSet::State::update(std::size_t component) {
+  ComponentState& state = states[component];
+  const std::shared_ptr<const BaseWeights> base = base_now(component);
+  const bool same_base = base == state.base;
+  state.base = base;
+  for (Layer& layer : state.layers) {
+    std::vector<float> strengths;
+    for (const LayerMember& member : layer.plan.members)
+      strengths.push_back(strength(member, component, layer.plan.id));
+    if (same_base && strengths == layer.strengths) continue;
+    const bool acts = std::ranges::any_of(strengths, [](float strength) { return strength != 0; });
+    const bool same_members =
+        layer.forms != nullptr &&
+        std::ranges::equal(strengths, layer.strengths,
+                           [](float now, float then) { return (now == 0) == (then == 0); });
+    nn::LayerPatch& patch = state.patches.at(layer.plan.id);
+    if (same_base && same_members) {
+      layer.forms->set_strengths(strengths);
+      patch.bias = layer.forms->bias();
+    } else {
+      state.touched -= layer.forms != nullptr ? 1 : 0;
+      layer.forms.reset();
+      patch = {};
+      if (acts) {
+        layer.forms = std::make_unique<LayerForms>(context(component, layer.plan), layer.plan,
+                                                   strengths, base);
+        patch = layer.forms->patch();
+        ++state.touched;
+      }
+    }
+    if (mode == Mode::fused && layer.forms && layer.forms->weight())
+      layer.forms->weight()->weight();  // made here and now, not when the layer runs
+    layer.strengths = std::move(strengths);
+  }
+}
+
+const nn::LayerPatches* AdapterSet::patches(std::size_t component) const {
+  const bool touched = component < state_->states.size() && state_->states[component].touched > 0;
+  return touched ? &state_->states[component].patches : nullptr;
+}
 
 std::size_t AdapterSet::size() const {
   return state_->uses.size();
@@ -120,76 +270,75 @@ const AdapterUse& AdapterSet::use(std::size_t index) const {
   return state_->uses.at(index);
 }
 
-void AdapterSet::State::rebuild(std::size_t component) {
-  const weights::Part kind = components[component].part;
-  const nn::ModuleTree& tree = *components[component].tree;
-  ComponentState state;
-  StackKey key{.component = component, .members = {}};
-  for (std::size_t use = 0; use < uses.size(); ++use) {
-    if (uses[use].strength(kind) == 0) continue;
-    key.members.push_back({.adapter = uses[use].adapter, .ranks = uses[use].ranks});
-    state.uses.push_back(use);
-  }
-  state.stacks = options.cache->get(std::move(key));
-  state.patches = nn::LayerPatches(tree.layers().size());
-  for (const ComponentStacks::Layer& layer : state.stacks->layers) {
-    const nn::LayerInfo& info = tree.layer(layer.id);
-    if (mode == Mode::live) {
-      state.deltas.push_back(std::make_shared<LiveDelta>(info, *layer.stack));
-      state.patches.at(layer.id).deltas.push_back(state.deltas.back());
-      continue;
-    }
-    std::vector<float> strengths;
-    for (const std::size_t member : layer.members)
-      strengths.push_back(uses[state.uses[member]].strength(kind));
-    state.patches.at(layer.id).weight = fuse(info, *layer.stack, strengths);
-  }
-  write_scales(state, kind);
-  states[component] = std::move(state);
-}
-
-void AdapterSet::State::write_scales(const ComponentState& state, weights::Part kind) {
-  std::vector<float> strengths;
-  for (std::size_t at = 0; at < state.deltas.size(); ++at) {
-    strengths.clear();
-    for (const std::size_t member : state.stacks->layers[at].members)
-      strengths.push_back(uses[state.uses[member]].strength(kind));
-    state.deltas[at]->set_scales(strengths);
-  }
-}
-
-const nn::LayerPatches* AdapterSet::patches(std::size_t component) const {
-  const bool touched =
-      component < state_->states.size() && !state_->states[component].stacks->layers.empty();
-  return touched ? &state_->states[component].patches : nullptr;
+std::size_t AdapterSet::find(const std::string& content_hash) const {
+  const auto found = std::ranges::find_if(state_->uses, [&](const AdapterUse& use) {
+    return use.adapter->file->content_hash() == content_hash;
+  });
+  return static_cast<std::size_t>(found - state_->uses.begin());
 }
 
 void AdapterSet::set_strength(std::size_t index, float denoiser, float text,
                               std::optional<float> te2, std::optional<float> t5) {
-  AdapterUse changed = state_->uses.at(index);
+  AdapterUse changed = use(index);
   changed.denoiser = denoiser;
   changed.text = text;
   if (te2) changed.te2 = te2;
   if (t5) changed.t5 = t5;
   check(changed);
   const AdapterUse before = std::exchange(state_->uses[index], std::move(changed));
-  for (std::size_t component = 0; component < state_->components.size(); ++component) {
-    const weights::Part kind = state_->components[component].part;
-    const float then = before.strength(kind), now = state_->uses[index].strength(kind);
-    if (then == now) continue;
-    if (state_->mode == Mode::fused || then == 0 || now == 0) {
-      state_->rebuild(component);
-    } else {
-      state_->write_scales(state_->states[component], kind);
+  try {
+    state_->update();
+  } catch (...) {
+    state_->uses[index] = before;
+    state_->update();
+    throw;
+  }
+}
+
+void AdapterSet::State::take_posted() {
+  if (options.control == nullptr) return;
+  for (const StrengthControl::Posted& posted : options.control->since(seen)) {
+    for (AdapterUse& use : uses) {
+      if (use.adapter->file->stem() != posted.adapter &&
+          use.adapter->file->content_hash() != posted.adapter)
+        continue;
+      const StrengthChange& change = posted.change;
+      if (change.denoiser) use.denoiser = *change.denoiser;
+      if (change.text) use.text = *change.text;
+      if (change.te2) use.te2 = change.te2;
+      if (change.t5) use.t5 = change.t5;
     }
   }
 }
 
-std::size_t AdapterSet::find(const std::string& content_hash) const {
-  const auto found = std::ranges::find_if(state_->uses, [&](const AdapterUse& use) {
-    return use.adapter->file->content_hash() == content_hash;
-  });
-  return static_cast<std::size_t>(found - state_->uses.begin());
+bool AdapterSet::advance(const Moment& moment) {
+  state_->moment = moment;
+  state_->take_posted();
+  return state_->update();
+}
+
+std::vector<ComponentAccount> AdapterSet::account() const {
+  std::vector<ComponentAccount> accounts;
+  for (std::size_t component = 0; component < state_->components.size(); ++component) {
+    ComponentAccount account{.component = state_->components[component].name};
+    double change = 0, error = 0;
+    for (const Layer& layer : state_->states[component].layers) {
+      if (layer.forms == nullptr) continue;
+      LayerAccount own = layer.forms->account();
+      const auto made = layer.forms->weight() ? layer.forms->weight()->made() : nullptr;
+      if (made && made->change > 0) {
+        own.error = std::sqrt(made->error / made->change);
+        change += made->change;
+        error += made->error;
+      }
+      for (const Form form : own.forms) ++account.counts[static_cast<std::size_t>(form)];
+      account.bytes += own.bytes;
+      account.layers.push_back(std::move(own));
+    }
+    if (change > 0) account.error = std::sqrt(error / change);
+    accounts.push_back(std::move(account));
+  }
+  return accounts;
 }
 
 }  // namespace velatura::lora

@@ -40,7 +40,7 @@ struct SetOptions {
 /// The patches of each component. Uses are put in one fixed order (in_fixed_order), so that the
 /// order in which they were named never changes a bit; the same adapter twice adds up. One thread
 /// at a time: change strengths between steps, never while a model runs with the patches; the only
-/// way in from elsewhere is SetOptions::control. The components' models outlive it.
+/// way in from elsewhere is SetOptions::control. The components and their models outlive it.
 class AdapterSet {
  public:
   /// At the first moment of a run (Moment{}). Throws invalid_argument for what check(use) refuses

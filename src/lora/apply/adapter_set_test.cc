@@ -215,29 +215,29 @@ TEST_F(AdapterSetTest, StrengthsAreFiniteNumbers) {
 }
 
 TEST_F(AdapterSetTest, AnAdapterAloneIsNotCopied) {
-  const auto cache = std::make_shared<StackCache>();
-  const auto stacks = cache->get({.component = 0, .members = {{adapters_[0], 0}}});
-  const ThinFactors& own = *adapters_[0]->modules.at(0).delta->thin();
-  ASSERT_EQ(stacks->layers.size(), 1u);
-  EXPECT_EQ(&stacks->layers[0].stack->down(), own.down.get());
-  EXPECT_EQ(&stacks->layers[0].stack->up(), own.up.get());
-  EXPECT_EQ(stacks->bytes, 0u);
+  StackCache cache;
+  const auto& delta = adapters_[0]->modules.at(0).delta;
+  const auto stack = cache.stack({{.delta = delta, .ranks = delta->rank()}});
+  EXPECT_EQ(&stack->down(), delta->thin()->down.get());
+  EXPECT_EQ(&stack->up(), delta->thin()->up.get());
+  EXPECT_EQ(stack->bytes(), 0u);
 }
 
 TEST_F(AdapterSetTest, StacksAreKeptForTheNextSetWithinABound) {
-  const auto key = [&](std::int64_t ranks) {
-    return StackKey{.component = 0, .members = {{adapters_[0], ranks}, {adapters_[1], 0}}};
+  const auto parts = [&](std::int64_t ranks) {
+    const auto &a = adapters_[0]->modules.at(0).delta, &b = adapters_[1]->modules.at(0).delta;
+    return std::vector<StackPart>{{.delta = a, .ranks = ranks}, {.delta = b, .ranks = b->rank()}};
   };
   StackCache roomy;
-  const auto first = roomy.get(key(0));
-  EXPECT_EQ(roomy.get(key(0)), first);
-  EXPECT_NE(roomy.get(key(1)), first);
+  const auto first = roomy.stack(parts(2));
+  EXPECT_EQ(roomy.stack(parts(2)), first);
+  EXPECT_NE(roomy.stack(parts(1)), first);
   roomy.clear();
-  EXPECT_NE(roomy.get(key(0)), first);
-  StackCache tight(first->bytes);
-  const auto kept = tight.get(key(0));
-  tight.get(key(1));
-  EXPECT_NE(tight.get(key(0)), kept) << "the older one had to go";
+  EXPECT_NE(roomy.stack(parts(2)), first);
+  StackCache tight(first->bytes());
+  const auto kept = tight.stack(parts(2));
+  tight.stack(parts(1));
+  EXPECT_NE(tight.stack(parts(2)), kept) << "the older one had to go";
 }
 
 TEST_F(AdapterSetTest, FindKnowsTheFixedOrder) {

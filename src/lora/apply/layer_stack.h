@@ -10,10 +10,10 @@
 
 namespace velatura::lora {
 
-/// One adapter's share of a layer. The delta outlives the stack.
+/// One adapter's share of a layer.
 struct StackPart {
-  const ModuleDelta* delta = nullptr;
-  std::int64_t ranks = 0;  ///< how many of its ranks are used
+  std::shared_ptr<const ModuleDelta> delta;  ///< with a thin form
+  std::int64_t ranks = 0;                    ///< how many of its ranks are used
 };
 
 /// Immutable but for the pair, which is laid when it is first asked for: a set that is switched to
@@ -29,6 +29,8 @@ class LayerStack {
   const ops::Weight& up() const { return *pair().up; }  ///< [out, rank]
   /// What the pair takes beside the adapters' own tensors, a backend's form of it included.
   std::size_t bytes() const;
+  /// Whether one part with all its ranks is all there is.
+  bool stands_alone() const;
 
  private:
   struct Pair {
@@ -36,7 +38,6 @@ class LayerStack {
   };
   const Pair& pair() const;
   Pair lay() const;
-  bool stands_alone() const;
 
   std::vector<StackPart> parts_;
   std::int64_t rank_ = 0;
