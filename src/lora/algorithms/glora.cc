@@ -21,31 +21,53 @@ struct Factors {
   Tensor down;       ///< [r, columns]: a Tucker core is multiplied in
 };
 
-/// ΔW of one output row. `weight`, `change`: [in, kernel].
-void add_row(const Factors& factors, const float* weight, const float* up, float scale,
-             std::int64_t kernel, std::vector<double>& inner, float* change) {
-  const std::int64_t inputs = factors.to_rank.size(0), rank = factors.to_rank.size(1);
-  const float* to_rank = factors.to_rank.data<float>();
-  const float* from_rank = factors.from_rank.data<float>();
-  const float* down = factors.down.data<float>();
-  // inner [r, kernel] = a'ᵀ · W of this row, in double: sums over thousands of channels.
-  std::ranges::fill(inner, 0.0);
-  for (std::int64_t i = 0; i < inputs; ++i) {
-    for (std::int64_t p = 0; p < rank; ++p) {
-      const double factor = to_rank[i * rank + p];
-      for (std::int64_t k = 0; k < kernel; ++k)
-        inner[static_cast<std::size_t>(p * kernel + k)] += factor * weight[i * kernel + k];
+/// Sums of a row, [r, kernel].
+struct Scratch {
+  std::vector<float> partial;
+  std::vector<double> inner;
+};
+
+/// inner [r, kernel] = a'ᵀ · W of one row: sums over thousands of channels, a few at a time in f32
+/// and those in double.
+void pull_row(const Tensor& to_rank, const float* weight, std::int64_t kernel, Scratch& scratch) {
+  constexpr std::int64_t kChannels = 64;
+  const std::int64_t inputs = to_rank.size(0), rank = to_rank.size(1);
+  float* partial = scratch.partial.data();
+  std::ranges::fill(scratch.inner, 0.0);
+  for (std::int64_t first = 0; first < inputs; first += kChannels) {
+    std::ranges::fill(scratch.partial, 0.0F);
+    for (std::int64_t i = first; i < std::min(inputs, first + kChannels); ++i) {
+      const float* factor = to_rank.data<float>() + i * rank;
+      for (std::int64_t k = 0; k < kernel; ++k) {
+        const float value = weight[i * kernel + k];
+        float* sum = partial + k * rank;
+#pragma omp simd
+        for (std::int64_t p = 0; p < rank; ++p) sum[p] += factor[p] * value;
+      }
+    }
+    for (std::int64_t k = 0; k < kernel; ++k) {
+      for (std::int64_t p = 0; p < rank; ++p)
+        scratch.inner[static_cast<std::size_t>(p * kernel + k)] += partial[k * rank + p];
     }
   }
+}
+
+/// ΔW of one output row. `weight`, `change`: [in, kernel].
+void add_row(const Factors& factors, const float* weight, const float* up, float scale,
+             std::int64_t kernel, Scratch& scratch, float* change) {
+  const std::int64_t inputs = factors.to_rank.size(0), rank = factors.to_rank.size(1);
+  const float* from_rank = factors.from_rank.data<float>();
+  const float* down = factors.down.data<float>();
+  pull_row(factors.to_rank, weight, kernel, scratch);
   for (std::int64_t p = 0; p < rank; ++p) {
-    const double* through = inner.data() + p * kernel;
-    for (std::int64_t i = 0; i < inputs; ++i) {
-      const float factor = from_rank[p * inputs + i];
-      for (std::int64_t k = 0; k < kernel; ++k)
-        change[i * kernel + k] += factor * static_cast<float>(through[k]);
-    }
+    const double* through = scratch.inner.data() + p * kernel;
     const float* source = down + p * inputs * kernel;
-    for (std::int64_t i = 0; i < inputs * kernel; ++i) change[i] += up[p] * source[i];
+    const float* spread = from_rank + p * inputs;
+    for (std::int64_t k = 0; k < kernel; ++k) {
+      const auto factor = static_cast<float>(through[k]);
+      for (std::int64_t i = 0; i < inputs; ++i)
+        change[i * kernel + k] += spread[i] * factor + up[p] * source[i * kernel + k];
+    }
   }
   for (std::int64_t i = 0; i < inputs * kernel; ++i) change[i] *= scale;
 }
@@ -69,7 +91,8 @@ class GloraDelta : public ModuleDelta {
     float* target = change.mutable_data<float>();
 #pragma omp parallel
     {
-      std::vector<double> scratch(static_cast<std::size_t>(inner));
+      Scratch scratch{std::vector<float>(static_cast<std::size_t>(inner)),
+                      std::vector<double>(static_cast<std::size_t>(inner))};
 #pragma omp for
       for (std::int64_t o = 0; o < rows; ++o) {
         add_row(factors_, source + o * columns, up + o * rank(), strength * scale_, kernel, scratch,
