@@ -50,6 +50,8 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);  // runs the command chosen
   } catch (const CLI::Success& asked) {
     return app.exit(asked);
+  } catch (const CLI::RuntimeError& verdict) {  // a command whose exit code is its answer
+    return verdict.get_exit_code();
   } catch (const CLI::ParseError& error) {
     app.exit(error);
     return exit_code(ErrorKind::invalid_argument);

@@ -12,5 +12,8 @@ class App;
 namespace velatura::cli {
 
 // One declaration a command: void add_lora_<name>(CLI::App& group, std::stop_token stop);
+void add_lora_check(CLI::App& group, std::stop_token stop);
+void add_lora_list(CLI::App& group, std::stop_token stop);
+void add_lora_info(CLI::App& group, std::stop_token stop);
 
 }  // namespace velatura::cli

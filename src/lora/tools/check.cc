@@ -1,5 +1,7 @@
 #include "lora/tools/check.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -26,19 +28,29 @@ void take_verdict(Account& account) {
   if (verdict.id.empty() || !verdict.is_adapter) account.foreign = verdict.name;
 }
 
+/// "none of its 4 tensors could be applied; \"x\": …"
+std::string why_nothing(const BindReport& report) {
+  if (report.tensors.empty()) return "it holds no tensors";
+  const auto refused = std::ranges::find(report.tensors, Fate::refused, &TensorFate::fate);
+  const TensorFate& first = refused == report.tensors.end() ? report.tensors.front() : *refused;
+  return fmt::format("none of its {} tensors could be applied; \"{}\": {}", report.tensors.size(),
+                     first.name, first.reason);
+}
+
 void bind_it(Account& account) {
   const ModelNames& model = *account.names;
   try {
-    account.bound = lora::bind(account.source, model.components, *model.index);
-    account.report = account.bound->report;
-    account.family = model.family;
-    account.foreign.clear();
+    account.bound = bind_or_account(account.source, model.components, *model.index);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::mismatch && error.kind() != ErrorKind::bad_file &&
         error.kind() != ErrorKind::unsupported)
       throw;
-    refuse_all(account, error.what());
+    return refuse_all(account, error.what());
   }
+  account.report = account.bound->report;
+  account.family = model.family;
+  account.foreign.clear();
+  if (account.bound->modules.empty()) account.refusal = why_nothing(account.report);
 }
 
 }  // namespace

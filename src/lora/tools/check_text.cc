@@ -76,7 +76,7 @@ void write_head(const Account& account, std::string& text) {
                       : account.is_clean()     ? "all bound"
                                                : "bound, with notes");
   const auto line = [&](std::string_view label, const std::string& value) {
-    if (!value.empty()) text += fmt::format("  {:<10}{}\n", label, value);
+    if (!value.empty()) text += fmt::format("  {:<12}{}\n", label, value);
   };
   line("family", shown(family));
   line("told by", library::clean_line(account.evidence, kLongestReason));
@@ -84,6 +84,7 @@ void write_head(const Account& account, std::string& text) {
     line("refused", library::clean_line(account.refusal, kLongestReason));
   }
   if (account.refusal.empty()) line("checked on", account.model);
+  line("remark", account.report.remark);
   line("dialects", fmt::format("{}", fmt::join(account.report.dialects, ", ")));
   std::vector<std::string> parts;
   for (const auto& [component, count] : account.report.modules)
@@ -271,6 +272,7 @@ std::string to_json(const Account& account) {
   json["evidence"] = account.evidence;
   json["model"] = account.model;
   json["refusal"] = account.refusal;
+  json["remark"] = account.report.remark;
   json["components"] = report.modules;
   json["algorithms"] = report.algorithms;
   json["ranks"] = {report.min_rank, report.max_rank};

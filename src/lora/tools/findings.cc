@@ -267,9 +267,10 @@ void find_subnormal(const FindingsInput& input, Findings& findings) {
   }
   if (small.empty()) return;
   add(findings, "subnormal", true,
-      fmt::format("values below f16's normal range in {}: small updates were rounded away when the "
+      fmt::format("up matrices with values below f16's normal range, {}: small updates were "
+                  "rounded away when the "
                   "file was saved (sd-scripts issue 93)",
-                  with_first(small, "up matrix")),
+                  with_first(small, "tensor")),
       small);
 }
 

@@ -130,6 +130,10 @@ class Judge {
   void lose_name(const Seen& seen) {
     ++verdict_.lost;
     unknown_keys_ += static_cast<int>(seen.module->tensors.size());
+    if (seen.spelling.prefix.ends_with(':')) {
+      return add(Effect::lost, "modules are told by their place in a list, without names",
+                 "cloneofsimo/lora; lora-formats 1.18");
+    }
     for (const LossRow& row : known_losses()) {
       const bool fits =
           row.map == program_.source && (row.families & family_) != 0 &&

@@ -1,0 +1,79 @@
+// velatura lora check: what becomes of every tensor of adapter files.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "apps/cli/commands/lora.h"
+#include "velatura/lora_tools.h"
+
+namespace velatura::cli {
+
+namespace {
+
+struct CheckFlags {
+  std::vector<std::filesystem::path> files;
+  LoraCheckOptions options;
+  bool json = false, no_values = false;
+};
+
+/// Stable: 0 all bound, 1 bound with notes, 2 refused.
+int exit_code(LoraCheck::Verdict verdict) {
+  return static_cast<int>(verdict);
+}
+
+void print_json(const std::vector<LoraCheck>& checks) {
+  if (checks.size() == 1) {
+    fmt::print("{}\n", checks.front().json);
+    return;
+  }
+  for (std::size_t i = 0; i < checks.size(); ++i)
+    fmt::print("{}{}", i == 0 ? "[\n" : ",\n", checks[i].json);
+  fmt::print("\n]\n");
+}
+
+void run_check(CheckFlags& flags) {
+  flags.options.values = !flags.no_values;
+  const std::vector<LoraCheck> checks = check_loras(flags.files, flags.options);
+  if (flags.json) {
+    print_json(checks);
+  } else {
+    for (std::size_t i = 0; i < checks.size(); ++i)
+      fmt::print("{}{}\n", i == 0 ? "" : "\n", checks[i].text);
+  }
+  int worst = 0;
+  for (const LoraCheck& check : checks) worst = std::max(worst, exit_code(check.verdict));
+  if (worst != 0) throw CLI::RuntimeError(worst);
+}
+
+}  // namespace
+
+void add_lora_check(CLI::App& group, std::stop_token) {
+  CLI::App* command = group.add_subcommand(
+      "check",
+      "account for every tensor of a file: what binds where, what is strange, what other programs "
+      "would do with it; exit code 0 all bound, 1 bound with notes, 2 refused");
+  auto flags = std::make_shared<CheckFlags>();
+  command->add_option("files", flags->files, "FILE...  paths, or names in the model folders")
+      ->required()
+      ->type_name("");
+  command
+      ->add_option("--model", flags->options.model.name,
+                   "MODEL  checkpoint, diffusers folder or name to check against (default: the "
+                   "published model of the family that the file shows)")
+      ->type_name("");
+  command
+      ->add_option("--models", flags->options.model.model_dirs,
+                   "DIR  a folder with models and adapters (repeatable)")
+      ->type_name("")
+      ->allow_extra_args(false);
+  command->add_flag("--no-values", flags->no_values,
+                    "do not look for NaN, zeros and subnormal numbers");
+  command->add_flag("--verbose", flags->options.verbose, "every module and every tensor");
+  command->add_flag("--json", flags->json,
+                    "print one JSON document to standard output; an array of several files");
+  command->callback([flags] { run_check(*flags); });
+}
+
+}  // namespace velatura::cli

@@ -1,0 +1,23 @@
+// The names, and where there are any the weights, that tools look at adapter files with. Not here:
+// loading a model to run it (pipelines/load_model.h).
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "lora/tools/check.h"
+#include "velatura/lora_tools.h"
+
+namespace velatura::engine {
+
+/// The published model of a family, "sd15". Throws not_found.
+std::shared_ptr<const lora::tools::ModelNames> published_names(std::string_view family);
+
+/// The model that is asked for, of any depth and width; `model.name` is not empty. Throws
+/// not_found, bad_file, unsupported.
+std::shared_ptr<const lora::tools::ModelNames> names_of(const LoraModel& model);
+
+/// An existing path as it is, else the adapter of that name in the model folders. Throws not_found.
+std::filesystem::path find_adapter(const std::filesystem::path& file, const LoraModel& model);
+
+}  // namespace velatura::engine
