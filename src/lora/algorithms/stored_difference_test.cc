@@ -61,8 +61,20 @@ TEST(BiasDifference, StandsBesideAnyKind) {
   const MadeDelta made = module.make();
   EXPECT_EQ(made.algorithm, "LoRA + bias difference");
   EXPECT_NE(made.delta->thin(), nullptr) << "the weight's live form stays";
+  EXPECT_TRUE(cuts_like_dense(module, {{4, 8}, {0, 2}}));
+  EXPECT_NE(made.delta->rows(std::vector<RowRange>{{2, 5}})->thin(), nullptr) << "cut or not";
   EXPECT_LT(relative_error(made.delta->bias_change(-2), -2.0 * Matrix::of(bias)), kClose);
   EXPECT_LT(relative_error(module.change(1), Matrix::of(up) * Matrix::of(down)), 1e-6);
+}
+
+TEST(BiasDifference, TakesNothingFromTheKindItStandsBeside) {
+  const auto set = AdapterModule({8, 6})
+                       .add("set_weight", uniform_tensor({8, 6}, DType::f32, 1))
+                       .add("diff_b", uniform_tensor({8}, DType::f32, 2))
+                       .make();
+  EXPECT_TRUE(set.delta->replaces());
+  EXPECT_FALSE(set.delta->is_linear());
+  EXPECT_THAT(set.delta->remark(), HasSubstr("no bias"));
 }
 
 TEST(BiasDifference, Alone) {

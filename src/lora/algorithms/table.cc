@@ -76,6 +76,25 @@ class SumDelta : public ModuleDelta {
   bool changes_weight() const override {
     return std::ranges::any_of(parts_, [](const auto& part) { return part->changes_weight(); });
   }
+  bool replaces() const override {
+    return std::ranges::any_of(parts_, [](const auto& part) { return part->replaces(); });
+  }
+  std::string remark() const override {
+    std::string all;
+    for (const auto& part : parts_) {
+      const std::string one = part->remark();
+      if (!one.empty()) all += (all.empty() ? "" : "; ") + one;
+    }
+    return all;
+  }
+  std::unique_ptr<ModuleDelta> rows(std::span<const RowRange> rows) const override {
+    std::vector<std::unique_ptr<ModuleDelta>> pieces;
+    for (const auto& part : parts_) {
+      pieces.push_back(part->rows(rows));
+      if (!pieces.back()) return nullptr;
+    }
+    return std::make_unique<SumDelta>(std::move(pieces), is_first_alone_);
+  }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
     return sum([&](const ModuleDelta& part) { return part.weight_change(base, strength, ranks); });
   }
@@ -124,6 +143,7 @@ class SlicedDelta : public ModuleDelta {
   bool needs_base() const override { return whole_->needs_base(); }
   bool replaces() const override { return whole_->replaces(); }
   bool changes_weight() const override { return whole_->changes_weight(); }
+  std::string remark() const override { return whole_->remark(); }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
     return piece(whole_->weight_change(base, strength, ranks));
   }
