@@ -168,7 +168,10 @@ class Collector {
     const auto bound = services_.cache.adapter(one.path, model_);
     const lora::FileMetadata metadata = services_.cache.metadata(one.path, *bound);
     one.settled = wanted;
-    one.settled.name = bound->file->stem();
+    // Its own name: the cache gives one adapter for files of equal content.
+    std::error_code ignored;
+    one.settled.name =
+        fs::is_directory(one.path, ignored) ? bound->file->stem() : one.path.stem().string();
     settle_strengths(one.settled, metadata);
     settle_blocks(one.settled, *bound);
     settle_mask(one.settled, wanted.name);
@@ -187,6 +190,12 @@ class Collector {
     outcome.summary = summary_line(outcome, one.settled, bound->report);
     outcome.warnings = metadata_warnings(bound->file->source().metadata(), request_,
                                          facts_.prediction, one.settled);
+    for (const ResolvedAdapter& other : result_.all) {
+      if (other.use.adapter != bound || other.settled.name == one.settled.name) continue;
+      outcome.warnings.push_back(fmt::format("LoRA {} is the same adapter as {}: they add up",
+                                             one.settled.name, other.settled.name));
+      break;
+    }
     result_.all.push_back(std::move(one));
   }
 
@@ -221,9 +230,7 @@ class Collector {
       }
       lora.mask = mask.mask;
       lora.feather = mask.feather;
-    }
-    for (const LoraMask& mask : request_.lora_masks) {
-      if (mask.name == typed || mask.name == lora.name) masked_.insert(mask.name);
+      masked_.insert(mask.name);
     }
   }
 

@@ -215,11 +215,12 @@ class RunningAdapters {
         .picture_width = latent[3]};
     const lora::Mode mode =
         job.request.lora_mode == LoraMode::live ? lora::Mode::live : lora::Mode::fused;
+    // The cached model's own components: what stacks keep points to them beyond this job.
     for (const PictureSet& set : job.adapters.sets) {
       std::vector<lora::AdapterUse> uses;
       for (const std::size_t i : set.adapters) uses.push_back(job.adapters.all[i].use);
-      sets_.push_back(
-          std::make_unique<lora::AdapterSet>(model.components, std::move(uses), mode, options));
+      sets_.push_back(std::make_unique<lora::AdapterSet>(job.model->components, std::move(uses),
+                                                         mode, options));
     }
     keys_.resize(sets_.size());
     texts_.resize(sets_.size());

@@ -13,6 +13,7 @@ namespace {
 /// Factors are kept in f32: twice an f16 file. A gigabyte of files is some thirty LoRAs of usual
 /// size.
 constexpr std::uintmax_t kAdapterBytes = std::uintmax_t{1} << 30;
+constexpr std::size_t kMostHashes = 100'000;  // some 20 MB
 
 }  // namespace
 
@@ -53,16 +54,18 @@ std::shared_ptr<const lora::BoundAdapter> ModelCache::adapter(
   const Stamp wanted = stamp(path);
   const std::scoped_lock lock(mutex_);
   forget_other(model);
-  if (const auto found = std::ranges::find(adapters_, wanted, &AdapterEntry::stamp);
-      found != adapters_.end()) {
-    adapters_.splice(adapters_.begin(), adapters_, found);
-    return found->adapter;
+  if (const auto known = hash_of_.find(wanted); known != hash_of_.end()) {
+    if (auto adapter = use(known->second)) return adapter;
   }
   ++adapters_opened_;
-  adapters_.push_front(
-      {.stamp = wanted,
-       .adapter = lora::bind(lora::AdapterFile::open(path), model->components, *model->names),
-       .bytes = wanted.size});
+  auto file = lora::AdapterFile::open(path);
+  const std::string hash = file->content_hash();
+  if (hash_of_.size() > kMostHashes) hash_of_.clear();
+  hash_of_.insert_or_assign(wanted, hash);
+  if (auto adapter = use(hash)) return adapter;
+  adapters_.push_front({.hash = hash,
+                        .adapter = lora::bind(std::move(file), model->components, *model->names),
+                        .bytes = wanted.size});
   std::uintmax_t total = 0;
   for (const AdapterEntry& entry : adapters_) total += entry.bytes;
   while (adapters_.size() > 1 && total > kAdapterBytes) {  // the one asked for stays, however large
@@ -70,6 +73,13 @@ std::shared_ptr<const lora::BoundAdapter> ModelCache::adapter(
     adapters_.pop_back();
   }
   return adapters_.front().adapter;
+}
+
+std::shared_ptr<const lora::BoundAdapter> ModelCache::use(const std::string& hash) {
+  const auto found = std::ranges::find(adapters_, hash, &AdapterEntry::hash);
+  if (found == adapters_.end()) return nullptr;
+  adapters_.splice(adapters_.begin(), adapters_, found);
+  return found->adapter;
 }
 
 void ModelCache::forget_other(const std::shared_ptr<const pipelines::DiffusionModel>& model) {

@@ -16,8 +16,8 @@
 namespace velatura::engine {
 
 /// Thread-safe. A file that changed on disk (size or time) is loaded anew. The last model used
-/// stays, and the adapters bound to it, up to a bound on their bytes, least recently used first
-/// out.
+/// stays, and the adapters bound to it by the hash of their content, up to a bound on their bytes,
+/// least recently used first out.
 class ModelCache {
  public:
   std::shared_ptr<const pipelines::DiffusionModel> model(const pipelines::LoadRequest& request);
@@ -47,7 +47,7 @@ class ModelCache {
   static Stamp stamp(const std::filesystem::path& path);
 
   struct AdapterEntry {
-    Stamp stamp;
+    std::string hash;  ///< of the content: equal files are one adapter, whatever they are called
     std::shared_ptr<const lora::BoundAdapter> adapter;
     std::uintmax_t bytes = 0;
   };
@@ -57,6 +57,7 @@ class ModelCache {
     lora::FileMetadata metadata;
   };
 
+  std::shared_ptr<const lora::BoundAdapter> use(const std::string& hash);
   void forget_other(const std::shared_ptr<const pipelines::DiffusionModel>& model);
 
   mutable std::mutex mutex_;
@@ -65,7 +66,8 @@ class ModelCache {
   Stamp upscaler_stamp_;
   std::shared_ptr<const pipelines::Upscaler> upscaler_;
   std::weak_ptr<const pipelines::DiffusionModel> adapters_of_;
-  std::list<AdapterEntry> adapters_;  ///< most recently used first
+  std::list<AdapterEntry> adapters_;      ///< most recently used first
+  std::map<Stamp, std::string> hash_of_;  ///< of adapter files met
   std::shared_ptr<lora::StackCache> stacks_;
   std::map<std::filesystem::path, MetadataEntry> metadata_;
   std::size_t adapters_opened_ = 0, notes_read_ = 0;

@@ -248,7 +248,9 @@ class Reader {
     const std::optional<Strength>& first = positional_[0];
     std::optional<Strength> text = text_ ? text_ : positional_[text_first ? 0 : 1];
     std::optional<Strength> denoiser = denoiser_ ? denoiser_ : positional_[text_first ? 1 : 0];
-    const bool is_for_both = !text || !denoiser;
+    // Points in place are the denoiser's even where te= says the text encoder's number.
+    if (!denoiser && first && first->is_curve()) denoiser = first;
+    const bool is_for_both = !text_ && !denoiser_ && !positional_[1];
     if (!denoiser) denoiser = text;
     if (!text && denoiser_) text = first ? first : Strength{};
     if (text && text->is_curve()) {

@@ -74,6 +74,10 @@ TEST(AdapterItems, Points) {
   EXPECT_EQ(read("a:0.4:0@0,1@1").text_weight, 0.4);
   EXPECT_EQ(read("a:unet=0@0,1@1").curve.points.size(), 2u);
   EXPECT_TRUE(read("a:unet=0@0,1@1").text_as_recommended);
+  EXPECT_EQ(read("a:0@0,1@1:te=0.4").text_weight, 0.4);
+  EXPECT_EQ(read("a:0@0,1@1:te=0.4").curve.points.size(), 2u);
+  EXPECT_EQ(read("a:0@0,1@1:0.4", LoraOrder::denoiser_first).text_weight, 0.4);
+  EXPECT_THROW(read("a:0.4:0@0,1@1", LoraOrder::denoiser_first), Error);
   expect_error("a:0@0,1@s3", "choose one");
   expect_error("a:0@0,1@0", "two points");
   expect_error("a:0@-0.1", "outside the run");
