@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cmath>
+#include <random>
+#include <string>
 #include <vector>
 
 #include "ops/conv2d.h"
@@ -73,5 +75,28 @@ inline Tolerance low_rank_tolerance(std::int64_t terms, std::int64_t rank, DType
   if (type == DType::bf16) tolerance.absolute += kRoundedFactors * bf16_factor_error(deviation);
   return tolerance;
 }
+
+/// Lines of shape lists that nobody chose, the same for the same seed.
+class RandomShapes {
+ public:
+  explicit RandomShapes(unsigned seed) : random_(seed) {}
+  /// " name=value" with a value from `from` to `to`.
+  std::string field(const char* name, int from, int to) {
+    return std::string(" ") + name + "=" + number(from, to);
+  }
+  /// Pictures, kernel and geometry of a convolution; a window always fits.
+  std::string window() {
+    return field("batch", 1, 3) + field("height", 3, 9) + field("width", 3, 9) +
+           field("kernel", 1, 3) + field("stride", 1, 2) + " pad=" + number(0, 2) + "," +
+           number(0, 2) + "," + number(0, 2) + "," + number(0, 2);
+  }
+
+ private:
+  std::string number(int from, int to) {
+    const auto span = static_cast<unsigned>(to - from + 1);
+    return std::to_string(from + static_cast<int>(random_() % span));
+  }
+  std::mt19937 random_;
+};
 
 }  // namespace velatura::testing

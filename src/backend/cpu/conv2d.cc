@@ -1,4 +1,5 @@
 #include "backend/cpu/convolution.h"
+#include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/ops.h"
 #include "backend/cpu/primitive_table.h"
 #include "backend/cpu/winograd.h"
@@ -29,10 +30,25 @@ bool is_pointwise(const ConvolutionSpec& spec) {
          spec.out_height == spec.height && spec.out_width == spec.width;
 }
 
+namespace {
+
+/// Where padding is as wide as the kernel, windows lie wholly in it, and there oneDNN (2.6, f32)
+/// reads a residual at the wrong place.
+bool has_empty_windows(const ConvolutionSpec& spec) {
+  return spec.pad_top >= spec.kernel_height || spec.pad_bottom >= spec.kernel_height ||
+         spec.pad_left >= spec.kernel_width || spec.pad_right >= spec.kernel_width;
+}
+
+}  // namespace
+
 void conv2d(const Tensor& x, const Weight& weight, const Tensor& bias, const ConvGeometry& geometry,
             const Epilogue& epilogue, Tensor& y) {
   ConvolutionSpec spec = convolution_spec(x, weight, geometry, y.shape());
   if (is_pointwise(spec)) return linear(x, weight, bias, epilogue, y);
+  if (epilogue.residual != nullptr && x.dtype() == DType::f32 && has_empty_windows(spec)) {
+    conv2d(x, weight, bias, geometry, {.activation = epilogue.activation}, y);
+    return scaled_add(y, *epilogue.residual, 1.0f, y);
+  }
   spec.activation = epilogue.activation;
   spec.bias = bias.defined();
   spec.residual = epilogue.residual != nullptr;

@@ -2,7 +2,6 @@
 // slices of a batch, against the reference.
 #include <array>
 #include <cmath>
-#include <random>
 
 #include "ops/elementwise.h"
 #include "ops/kronecker.h"
@@ -24,6 +23,7 @@ using testing::geometry_of;
 using testing::kInputDeviation;
 using testing::low_rank_tolerance;
 using testing::parse_shapes;
+using testing::RandomShapes;
 using testing::result_rounding;
 using testing::ShapeCase;
 using testing::Side;
@@ -68,6 +68,19 @@ TEST(OpsAgainstReference, LowRank) {
       compare_low_rank(shape, type, factor_type);
     }
   });
+}
+
+TEST(OpsAgainstReference, LowRankOfRandomShapes) {
+  RandomShapes random(16);
+  for (int i = 0; i < 60; ++i) {
+    const std::string line = random.field("in", 1, 100) + random.field("out", 1, 150) +
+                             random.field("rank", 1, 40) +
+                             (i % 2 == 0 ? random.field("rows", 1, 70) : random.window());
+    SCOPED_TRACE(line);
+    for (const DType type : compute_types()) {
+      compare_low_rank(parse_shapes(line).front(), type, DType::f16);
+    }
+  }
 }
 
 /// Factors, input and what y holds before, for one case of bench/shapes/kronecker.txt.
@@ -121,22 +134,13 @@ TEST(OpsAgainstReference, Kronecker) {
   });
 }
 
-/// Shapes that nobody chose: factors of every parity and size, windows of every geometry.
+/// Factors of every parity and size, windows of every geometry.
 TEST(OpsAgainstReference, KroneckerOfRandomShapes) {
-  std::mt19937 random(20261121);
-  const auto between = [&](int from, int to) {
-    return std::to_string(std::uniform_int_distribution<int>(from, to)(random));
-  };
+  RandomShapes random(20261121);
   for (int i = 0; i < 60; ++i) {
-    std::string line = "out_l=" + between(1, 30) + " in_m=" + between(1, 30) +
-                       " out_k=" + between(1, 80) + " in_n=" + between(1, 40);
-    if (i % 2 == 0) {
-      line += " rows=" + between(1, 70);
-    } else {
-      line += " batch=" + between(1, 2) + " height=" + between(3, 6) + " width=" + between(3, 7) +
-              " kernel=" + between(1, 3) + " stride=" + between(1, 2) + " pad=" + between(0, 2) +
-              "," + between(0, 2) + "," + between(0, 2) + "," + between(0, 2);
-    }
+    const std::string line = random.field("out_l", 1, 30) + random.field("in_m", 1, 30) +
+                             random.field("out_k", 1, 80) + random.field("in_n", 1, 40) +
+                             (i % 2 == 0 ? random.field("rows", 1, 70) : random.window());
     SCOPED_TRACE(line);
     const ShapeCase shape = parse_shapes(line).front();
     for (const DType type : compute_types()) {

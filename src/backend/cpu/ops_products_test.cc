@@ -22,6 +22,7 @@ using testing::geometry_of;
 using testing::kWorst;
 using testing::parse_shapes;
 using testing::product_tolerance;
+using testing::RandomShapes;
 using testing::ShapeCase;
 using testing::sum_deviation;
 using testing::Tolerance;
@@ -131,6 +132,24 @@ TEST(OpsAgainstReference, Conv2d) {
       compare_conv2d(shape, type, uniform_tensor(conv_weight(shape), weight_type, 2));
     }
   });
+}
+
+TEST(OpsAgainstReference, ProductsOfRandomShapes) {
+  RandomShapes random(5);
+  for (int i = 0; i < 60; ++i) {
+    const std::string ends = random.field("bias", 0, 1) + random.field("residual", 0, 1);
+    const std::string linear = random.field("rows", 1, 130) + random.field("in", 1, 200) +
+                               random.field("out", 1, 200) + ends;
+    const std::string conv =
+        random.window() + random.field("in", 1, 70) + random.field("out", 1, 70) + ends;
+    for (const DType type : compute_types()) {
+      SCOPED_TRACE(std::string(to_string(type)) + linear + " |" + conv);
+      const ShapeCase rows = parse_shapes(linear).front();
+      compare_linear(rows, type, uniform_tensor(linear_weight(rows), DType::f16, 2));
+      const ShapeCase pictures = parse_shapes(conv).front();
+      compare_conv2d(pictures, type, uniform_tensor(conv_weight(pictures), DType::f16, 2));
+    }
+  }
 }
 
 TEST(OpsAgainstReference, RareWeightTypes) {
