@@ -15,5 +15,6 @@ namespace velatura::cli {
 void add_lora_check(CLI::App& group, std::stop_token stop);
 void add_lora_list(CLI::App& group, std::stop_token stop);
 void add_lora_info(CLI::App& group, std::stop_token stop);
+void add_lora_compare(CLI::App& group, std::stop_token stop);
 
 }  // namespace velatura::cli

@@ -1,0 +1,60 @@
+// Which model several files are compared on, and the comparison.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "engine/lora_tools/model_names.h"
+#include "lora/bind/family.h"
+#include "lora/tools/compare_text.h"
+
+namespace velatura {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Files = std::vector<std::shared_ptr<const lora::AdapterFile>>;
+
+/// The family that the files show; those that do not show one follow the others.
+std::string common_family(const Files& files) {
+  std::string family, shown_by;
+  for (const auto& file : files) {
+    const std::string name = file->path().filename().string();
+    const lora::FamilyVerdict verdict = lora::detect_family(*file);
+    if (!verdict.is_adapter || (verdict.id.empty() && !verdict.name.empty())) {
+      fail(ErrorKind::mismatch,
+           "{}: it is {}{} ({}); adapters of SD1.5, SDXL, FLUX.1 and Z-Image can be compared", name,
+           verdict.is_adapter ? "an adapter of " : "no adapter but ", verdict.name,
+           verdict.evidence);
+    }
+    if (verdict.id.empty()) continue;
+    if (family.empty()) family = verdict.id, shown_by = name;
+    if (family != verdict.id) {
+      fail(ErrorKind::mismatch, "{} is for {} and {} for {}: they have no layer in common",
+           shown_by, lora::family_title(family), name, lora::family_title(verdict.id));
+    }
+  }
+  if (family.empty()) {
+    fail(ErrorKind::mismatch, "nothing in {} shows which model it is for: give --model",
+         files.front()->path().filename().string());
+  }
+  return family;
+}
+
+}  // namespace
+
+LoraComparison compare_loras(std::span<const fs::path> files, const LoraCompareOptions& options) {
+  if (files.size() < 2)
+    fail(ErrorKind::invalid_argument, "two adapters or more are needed to compare");
+  Files opened;
+  for (const fs::path& file : files)
+    opened.push_back(lora::AdapterFile::open(engine::find_adapter(file, options.model)));
+  const auto model = options.model.name.empty() ? engine::published_names(common_family(opened))
+                                                : engine::names_of(options.model);
+  std::vector<std::shared_ptr<const lora::BoundAdapter>> bound;
+  for (const auto& file : opened)
+    bound.push_back(lora::bind(file, model->components, *model->index));
+  const lora::tools::Comparison comparison = lora::tools::compare(bound, *model);
+  return {.text = to_text(comparison, options.verbose), .json = to_json(comparison)};
+}
+
+}  // namespace velatura
