@@ -8,7 +8,7 @@
 namespace velatura {
 
 struct BenchRequest {
-  std::string what;                ///< "ceiling", "sd15", "library"
+  std::string what;                ///< "ceiling", "sd15", "lora", "library"
   int size = 512;                  ///< pixels
   std::string precision = "auto";  ///< auto, f32, bf16
   std::string backend = "cpu";
@@ -20,11 +20,12 @@ struct BenchRequest {
 
 struct BenchPart {
   std::string name;
-  double seconds = 0;  ///< median
-  double flops = 0;    ///< counting direct convolution; 0 where it has no meaning
-  double share = 0;    ///< flops / seconds / ceiling of the precision
-  double ratio = 0;    ///< time with / without, where the part is an overhead
-  double bytes = 0;    ///< where the part is a size
+  double seconds = 0;     ///< median
+  double flops = 0;       ///< counting direct convolution; 0 where it has no meaning
+  double share = 0;       ///< flops / seconds / ceiling of the precision
+  double ratio = 0;       ///< time with / without, where the part is an overhead
+  double flop_ratio = 0;  ///< operations with / without, there
+  double bytes = 0;       ///< where the part is a size
 };
 
 struct BenchReport {

@@ -13,7 +13,8 @@ namespace velatura::weights {
 const TensorInfo* Source::find(std::string_view name) const {
   const std::vector<TensorInfo>& all = tensors();
   std::call_once(indexed_, [&] {
-    for (std::size_t i = 0; i < all.size(); ++i) index_.emplace(all[i].name, i);
+    // Most writers sort the names: each then belongs behind the last.
+    for (std::size_t i = 0; i < all.size(); ++i) index_.emplace_hint(index_.end(), all[i].name, i);
   });
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &all[found->second];

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <functional>
@@ -195,6 +196,8 @@ AdapterFiles::AdapterFiles() {
       infos.push_back({name + (kind.kohya ? ".lora_up.weight" : ".lora_B.weight"),
                        Shape{out, kind.rank}, type});
     });
+    // As the reference writer lays them out.
+    std::ranges::sort(infos, {}, &weights::TensorInfo::name);
     const std::vector<std::byte> header = weights::safetensors_header(infos, {});
     std::string text(reinterpret_cast<const char*>(header.data()) + kPrefixBytes,
                      header.size() - kPrefixBytes);

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "lora/algorithms/algorithm.h"
@@ -198,10 +199,28 @@ class Summary {
     add_block(flat);
   }
 
-  std::string_view target_of(const FileModule& module, std::string_view flat) const {
+  std::string_view target_of(const FileModule& module, std::string_view flat) {
     if (is_text_encoder(flat)) return "text_encoder";
     if (extent(file_, module, Role::down, 3) > 1 || module.tensors.contains(Role::mid))
       return "conv";
+    // A file has hundreds of modules and some dozen kinds of names.
+    const auto [known, fresh] = target_by_pattern_.emplace(without_digits(flat), "");
+    if (fresh) known->second = target_by_name(known->first);
+    return known->second;
+  }
+
+  static std::string without_digits(std::string_view flat) {
+    std::string pattern;
+    pattern.reserve(flat.size());
+    for (const char letter : flat) {
+      // Of the digits only those that tables ask for: "linear1" and "linear2" differ.
+      if (letter < '0' || letter > '9' || pattern.ends_with("linear") || pattern.ends_with("norm"))
+        pattern += letter;
+    }
+    return pattern;
+  }
+
+  static std::string_view target_by_name(std::string_view flat) {
     const auto* row = std::ranges::find_if(kTargets, [&](const TargetRow& candidate) {
       return flat.find(candidate.part) != flat.npos;
     });
@@ -253,6 +272,7 @@ class Summary {
   std::map<std::string, std::int64_t> algorithms_;
   std::map<std::int64_t, std::int64_t> ranks_;
   std::set<std::string_view> targets_;
+  std::unordered_map<std::string, std::string_view> target_by_pattern_;
   std::map<std::string, std::set<int>> blocks_;
 };
 
