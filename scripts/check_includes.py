@@ -35,6 +35,7 @@ VENDORS = {
     r"CLI/": ["apps"],
     r"pcre2\.h|utf8proc\.h": ["tokenizers"],
     r"sqlite3\.h": ["lora/library"],
+    r"Eigen/": ["lora/tools"],
     r"sys/mman\.h|unistd\.h|fcntl\.h|sys/": ["base", "apps", "tests"],
 }
 

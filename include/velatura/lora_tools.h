@@ -78,4 +78,26 @@ struct LoraComparison {
 LoraComparison compare_loras(std::span<const std::filesystem::path> files,
                              const LoraCompareOptions& options = {});
 
+struct LoraConvertOptions {
+  LoraModel model;
+  std::string to = "kohya";   ///< kohya, diffusers (peft), comfy
+  std::string type;           ///< f32, f16, bf16 for all floating tensors; empty: as they are
+  bool fold_alpha = false;    ///< multiply α/r into the factors, write no alpha
+  bool dense = false;         ///< what the form cannot hold becomes a full difference
+  int rank = 0;               ///< … or the nearest LoRA of this rank; 0: neither, it is refused
+  bool drop_unknown = false;  ///< leave out what nothing explains instead of refusing the file
+};
+
+struct LoraConversion {
+  int modules = 0, tensors = 0;    ///< written
+  std::vector<std::string> notes;  ///< what is not as it was
+};
+
+/// Writes `file` to `output` in another form, whole or not at all; metadata is kept. Factors are
+/// moved, cut and joined, not computed anew: there and back gives the same bits. Throws not_found,
+/// bad_file, io; unsupported naming the modules that the form cannot hold; mismatch where tensors
+/// would be lost or the file is no adapter of ours.
+LoraConversion convert_lora(const std::filesystem::path& file, const std::filesystem::path& output,
+                            const LoraConvertOptions& options = {});
+
 }  // namespace velatura

@@ -13,8 +13,8 @@ namespace {
 using AddLoraCommand = void (*)(CLI::App& group, std::stop_token stop);
 
 /// One line a command, in the order of `velatura lora --help`.
-constexpr std::initializer_list<AddLoraCommand> kCommands = {add_lora_list, add_lora_info,
-                                                             add_lora_check, add_lora_compare};
+constexpr std::initializer_list<AddLoraCommand> kCommands = {
+    add_lora_list, add_lora_info, add_lora_check, add_lora_compare, add_lora_convert};
 
 }  // namespace
 

@@ -16,5 +16,6 @@ void add_lora_check(CLI::App& group, std::stop_token stop);
 void add_lora_list(CLI::App& group, std::stop_token stop);
 void add_lora_info(CLI::App& group, std::stop_token stop);
 void add_lora_compare(CLI::App& group, std::stop_token stop);
+void add_lora_convert(CLI::App& group, std::stop_token stop);
 
 }  // namespace velatura::cli

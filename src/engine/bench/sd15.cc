@@ -7,20 +7,16 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <random>
 
 #include "base/error.h"
 #include "base/platform/process.h"
-#include "diffusion/torch_generator.h"
 #include "engine/bench/ceiling.h"
 #include "engine/bench/counting_table.h"
-#include "engine/bench/synthetic.h"
-#include "lora/apply/adapter_set.h"
+#include "engine/bench/lora.h"
+#include "engine/bench/workbench.h"
 #include "models/autoencoder_kl/autoencoder_kl.h"
 #include "models/clip/text_encoder.h"
 #include "models/manifest.h"
-#include "models/unet/names.h"
 #include "models/unet/unet.h"
 #include "nn/model.h"
 
@@ -38,39 +34,8 @@ namespace {
 
 // Odd, so that the median is a run; the step takes seconds.
 constexpr int kRuns = 5;
-constexpr int kLoraRank = 16;
-
-/// A folder that goes with its owner.
-class TemporaryFolder {
- public:
-  TemporaryFolder()
-      : path_(fs::temp_directory_path() /
-              fmt::format("velatura-bench-{}", std::random_device{}())) {
-    fs::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-Tensor noise(const Shape& shape) {
-  Tensor tensor = Tensor::allocate(shape, DType::f32);
-  diffusion::TorchGenerator(0).randn(tensor.mutable_floats());
-  return tensor;
-}
-
-template <typename Module, typename Config>
-std::unique_ptr<nn::Model<Module>> synthetic_model(const char* manifest, const Config& config) {
-  return std::make_unique<nn::Model<Module>>(
-      config, weights::Scope(std::make_shared<SyntheticSource>(models::manifest(manifest))));
-}
+constexpr auto kAdapterParts = std::to_array<std::string_view>(
+    {"lora_1_overhead", "lora_8_overhead", "strength_change", "switch_set"});
 
 class Sd15Bench {
  public:
@@ -83,7 +48,8 @@ class Sd15Bench {
         latent_side_(request.size / 8) {}
 
   void run() {
-    if (wants("unet_step") || wants_adapters()) measure_unet();
+    if (wants("unet_step")) measure_unet();
+    if (wants_adapters()) measure_lora(adapters_alone(), device_, done_);
     if (wants("vae_decode") || wants("vae_encode")) measure_codec();
     if (wants("text_encoder")) measure_text_encoder();
     if (wants("start") || wants("peak_memory")) measure_program();
@@ -94,9 +60,15 @@ class Sd15Bench {
     return request_.parts.empty() ||
            std::ranges::find(request_.parts, part) != request_.parts.end();
   }
-  bool wants_adapters() const {
-    return wants("lora_1_overhead") || wants("lora_8_overhead") || wants("strength_change") ||
-           wants("switch_set");
+  bool wants_adapters() const { return !adapters_alone().parts.empty(); }
+  /// The request for those of its parts that `velatura bench lora` measures in full.
+  BenchRequest adapters_alone() const {
+    BenchRequest adapters = request_;
+    adapters.parts.clear();
+    for (const std::string_view part : kAdapterParts) {
+      if (wants(part)) adapters.parts.emplace_back(part);
+    }
+    return adapters;
   }
 
   /// `work` once under the counter, then timed.
@@ -117,71 +89,10 @@ class Sd15Bench {
     const auto unet = synthetic_model<UNet>("sd15.unet.diffusers", UNetConfig{});
     const Tensor sample = noise({2, 4, latent_side_, latent_side_}), text = noise({2, 77, 768});
     const std::array timestep = {500.0f};
-    if (wants("unet_step")) {
-      measure("unet_step", [&](ops::Context& context) {
-        nn::Run run{.ops = context};
-        (*unet)->forward(run, sample, timestep, text);
-      });
-    }
-    if (wants_adapters())
-      measure_adapters(*unet, [&](ops::Context& context, const nn::LayerPatches* patches) {
-        nn::Run run{.ops = context, .patches = patches};
-        (*unet)->forward(run, sample, timestep, text);
-      });
-  }
-
-  using Step = std::function<void(ops::Context&, const nn::LayerPatches*)>;
-
-  void measure_adapters(const nn::Model<UNet>& unet, const Step& step) {
-    const std::vector<lora::Component> components = {lora::component_of(
-        "unet", weights::Part::unet, unet.tree(), models::unet::ldm_names(UNetConfig{}, ""))};
-    const lora::NameIndex names(components);
-    const TemporaryFolder folder;
-    std::vector<lora::AdapterUse> uses;
-    for (unsigned i = 0; i < 8; ++i) {
-      const fs::path path = folder.path() / fmt::format("lora{}.safetensors", i);
-      write_attention_lora(path, components.front(), kLoraRank, i + 1);
-      uses.push_back({.adapter = lora::bind(lora::AdapterFile::open(path), components, names),
-                      .denoiser = 0.5f,
-                      .text = 0.5f});
-    }
-    lora::AdapterSet one(components, {uses.front()}, lora::Mode::live),
-        eight(components, uses, lora::Mode::live);
-    if (wants("lora_1_overhead")) measure_overhead("lora_1_overhead", step, one);
-    if (wants("lora_8_overhead")) measure_overhead("lora_8_overhead", step, eight);
-    if (wants("strength_change")) {
-      float strength = 0.5f;
-      done_({.name = "strength_change", .seconds = median_seconds(101, [&] {
-                                          eight.set_strength(3, strength = 1.2f - strength, 0.5f);
-                                        })});
-    }
-    if (wants("switch_set")) {
-      std::optional<lora::AdapterSet> current;
-      bool first = false;
-      done_({.name = "switch_set", .seconds = median_seconds(11, [&] {
-                                     first = !first;
-                                     current.emplace(components,
-                                                     std::vector<lora::AdapterUse>(
-                                                         first ? uses.begin() : uses.begin() + 4,
-                                                         first ? uses.begin() + 4 : uses.end()),
-                                                     lora::Mode::live);
-                                   })});
-    }
-  }
-
-  /// With and without in turns, so that a machine that slows down slows both.
-  void measure_overhead(const char* name, const Step& step, const lora::AdapterSet& set) {
-    Workspace workspace;
-    ops::Context context(*device_.table, workspace, device_.compute);
-    step(context, nullptr);
-    step(context, set.patches(0));
-    std::vector<double> with, without;
-    for (int run = 0; run < kRuns; ++run) {
-      without.push_back(seconds_of([&] { step(context, nullptr); }));
-      with.push_back(seconds_of([&] { step(context, set.patches(0)); }));
-    }
-    const double seconds = median(with);
-    done_({.name = name, .seconds = seconds, .ratio = seconds / median(without)});
+    measure("unet_step", [&](ops::Context& context) {
+      nn::Run run{.ops = context};
+      (*unet)->forward(run, sample, timestep, text);
+    });
   }
 
   void measure_codec() {

@@ -99,19 +99,89 @@ void write_sd15_checkpoint(const std::filesystem::path& path) {
   write_file(path, tensors, [](const weights::TensorInfo& info) { return make(info); });
 }
 
+namespace {
+
+std::string kohya_name(const lora::ModuleShape& module) {
+  return "lora_unet_" + lora::flatten(module.path);
+}
+
+bool is_product(const lora::ModuleShape& module) {
+  return module.kind == nn::LayerKind::linear || module.kind == nn::LayerKind::conv2d;
+}
+
+void add_pair(const lora::ModuleShape& module, std::int64_t rank, Tensors& tensors) {
+  const Shape& weight = module.weight;
+  const bool is_conv = weight.rank() == 4;
+  tensors.push_back(
+      {kohya_name(module) + ".lora_down.weight",
+       is_conv ? Shape{rank, weight[1], weight[2], weight[3]} : Shape{rank, weight[1]},
+       DType::f16});
+  tensors.push_back({kohya_name(module) + ".lora_up.weight",
+                     is_conv ? Shape{weight[0], rank, 1, 1} : Shape{weight[0], rank}, DType::f16});
+}
+
+void write_pairs(const std::filesystem::path& path, const Tensors& tensors, unsigned seed) {
+  write_file(path, tensors, [seed](const weights::TensorInfo& info) { return make(info, seed); });
+}
+
+/// The divisors of `extent` nearest to its root, the smaller first.
+std::pair<std::int64_t, std::int64_t> factors_of(std::int64_t extent) {
+  auto small = static_cast<std::int64_t>(std::sqrt(static_cast<double>(extent)));
+  while (extent % small != 0) --small;
+  return {small, extent / small};
+}
+
+}  // namespace
+
 void write_attention_lora(const std::filesystem::path& path, const lora::Component& unet, int rank,
                           unsigned seed) {
   Tensors tensors;
-  for (const nn::LayerInfo& layer : unet.tree->layers()) {
-    const bool attention = layer.path.find("attn1.to_") != std::string::npos ||
-                           layer.path.find("attn2.to_") != std::string::npos;
-    if (!attention || layer.kind != nn::LayerKind::linear) continue;
-    const std::string module = "lora_unet_" + lora::flatten(layer.path);
-    const Shape& weight = layer.weight->shape();
-    tensors.push_back({module + ".lora_down.weight", Shape{rank, weight[1]}, DType::f16});
-    tensors.push_back({module + ".lora_up.weight", Shape{weight[0], rank}, DType::f16});
+  for (const lora::ModuleShape& module : unet.modules) {
+    const bool attention = module.path.find("attn1.to_") != std::string::npos ||
+                           module.path.find("attn2.to_") != std::string::npos;
+    if (attention && module.kind == nn::LayerKind::linear) add_pair(module, rank, tensors);
   }
-  write_file(path, tensors, [seed](const weights::TensorInfo& info) { return make(info, seed); });
+  write_pairs(path, tensors, seed);
+}
+
+void write_lokr(const std::filesystem::path& path, const lora::Component& unet) {
+  Tensors tensors;
+  for (const lora::ModuleShape& module : unet.modules) {
+    if (module.kind != nn::LayerKind::linear) continue;
+    const auto [out_small, out_large] = factors_of(module.weight[0]);
+    const auto [in_small, in_large] = factors_of(module.weight[1]);
+    tensors.push_back({kohya_name(module) + ".lokr_w1", Shape{out_small, in_small}, DType::f16});
+    tensors.push_back({kohya_name(module) + ".lokr_w2", Shape{out_large, in_large}, DType::f16});
+  }
+  write_pairs(path, tensors, 1);
+}
+
+void write_locon(const std::filesystem::path& path, const lora::Component& unet, int rank) {
+  Tensors tensors;
+  for (const lora::ModuleShape& module : unet.modules) {
+    if (is_product(module)) add_pair(module, rank, tensors);
+  }
+  write_pairs(path, tensors, 1);
+}
+
+void write_transformer_lora(const std::filesystem::path& path, const lora::Component& unet,
+                            std::int64_t bytes) {
+  const auto is_inside = [](const lora::ModuleShape& module) {
+    return module.kind == nn::LayerKind::linear &&
+           module.path.find("transformer_blocks") != std::string::npos;
+  };
+  std::int64_t bytes_a_rank = 0;
+  for (const lora::ModuleShape& module : unet.modules) {
+    if (is_inside(module))
+      bytes_a_rank +=
+          (module.weight[0] + module.weight[1]) * static_cast<std::int64_t>(size_of(DType::f16));
+  }
+  Tensors tensors;
+  for (const lora::ModuleShape& module : unet.modules) {
+    if (is_inside(module))
+      add_pair(module, std::max<std::int64_t>(bytes / bytes_a_rank, 1), tensors);
+  }
+  write_pairs(path, tensors, 1);
 }
 
 }  // namespace velatura::engine::bench

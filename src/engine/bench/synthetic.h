@@ -36,5 +36,14 @@ void write_sd15_checkpoint(const std::filesystem::path& path);
 /// Writes a kohya LoRA of `rank` on every attention projection of the denoiser.
 void write_attention_lora(const std::filesystem::path& path, const lora::Component& unet, int rank,
                           unsigned seed);
+/// A LoKr with both factors full on every linear layer, each side cut at the divisors nearest to
+/// its root (LyCORIS' factor −1).
+void write_lokr(const std::filesystem::path& path, const lora::Component& unet);
+/// A LoCon of `rank` on every linear layer and convolution.
+void write_locon(const std::filesystem::path& path, const lora::Component& unet, int rank);
+/// A kohya LoRA on every linear layer of the transformer blocks, its rank such that the file has
+/// about `bytes`.
+void write_transformer_lora(const std::filesystem::path& path, const lora::Component& unet,
+                            std::int64_t bytes);
 
 }  // namespace velatura::engine::bench
