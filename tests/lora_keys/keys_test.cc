@@ -1,14 +1,17 @@
-// The .keys files of this folder: how trainers spell SD 1.5's modules, and what that means.
+// The .keys files of this folder: how trainers spell the modules of the four families, and what
+// that means.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "lora/bind/bind.h"
-#include "tests/lora_keys/sd15_names.h"
+#include "tests/lora_keys/full_size.h"
 #include "tests/support/memory_source.h"
 #include "tests/support/tensors.h"
 
@@ -17,8 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// `key [shape] [= value] -> target factor`, or `-> refused: words of the reason`, or `->
-/// ignored:`.
+/// `key [shape] [= value] -> target factor`, or `-> refused: words of the reason`, `-> ignored:`,
+/// `-> note:`, `-> bound:`. Several targets of a fused module are joined by commas.
 struct Row {
   std::string key, expected, rest;
   Tensor tensor;
@@ -48,26 +51,46 @@ Row parse_row(const std::string& line) {
   return row;
 }
 
-/// The scale of the module bound to `target`.
-float scale_of(const BoundAdapter& adapter, const testing::Sd15Names& model,
+/// The scale of the pair bound to `target`; NaN where there is none.
+float scale_of(const BoundAdapter& adapter, const testing::FullSize& model,
                const std::string& target) {
   for (const BoundModule& module : adapter.modules) {
     const Component& component =
         model.components()[static_cast<std::size_t>(module.target.component)];
-    if (component.name + "." + component.tree->layer(module.target.layer).path + ".weight" ==
-        target)
+    const ModuleShape& shape = component.modules[static_cast<std::size_t>(module.target.layer)];
+    if (component.name + "." + shape.weight_name() == target && module.delta->thin() != nullptr)
       return module.delta->thin()->scale;
   }
   return NAN;
 }
 
-void check_file(const fs::path& path, const testing::Sd15Names& model) {
+void check_row(const Row& row, const TensorFate& fate, const BoundAdapter& adapter,
+               const testing::FullSize& model) {
+  EXPECT_EQ(fate.name, row.key);
+  if (row.expected.ends_with(':')) {
+    EXPECT_EQ(std::string(to_string(fate.fate)) + ":", row.expected) << row.key;
+    EXPECT_THAT(fate.reason, ::testing::HasSubstr(row.rest)) << row.key;
+    return;
+  }
+  EXPECT_EQ(fate.fate, Fate::bound) << row.key << ": " << fate.reason;
+  EXPECT_EQ(fmt::format("{}", fmt::join(fate.targets, ",")), row.expected) << row.key;
+  ASSERT_FALSE(fate.targets.empty()) << row.key;
+  for (const std::string& target : fate.targets)
+    EXPECT_FLOAT_EQ(scale_of(adapter, model, target), std::stof(row.rest)) << row.key;
+}
+
+void check_file(const fs::path& path) {
   SCOPED_TRACE(path.filename().string());
   std::ifstream file(path);
   auto source = std::make_shared<testing::MemorySource>();
   std::vector<Row> rows;
+  std::string family = "sd15";
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line.starts_with('#')) continue;
+    if (line.starts_with("family ")) {
+      family = line.substr(7);
+      continue;
+    }
     if (line.starts_with("metadata ")) {
       const std::size_t equals = line.find(" = ");
       source->set_metadata(line.substr(9, equals - 9), line.substr(equals + 3));
@@ -77,36 +100,21 @@ void check_file(const fs::path& path, const testing::Sd15Names& model) {
     source->add(rows.back().key, rows.back().tensor);
   }
   ASSERT_FALSE(rows.empty());
+  const testing::FullSize& model = testing::full_size(family);
   const auto adapter =
       lora::bind(AdapterFile::from_source(source, path), model.components(), model.names());
   ASSERT_EQ(adapter->report.tensors.size(), rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const Row& row = rows[i];
-    const TensorFate& fate = adapter->report.tensors[i];
-    EXPECT_EQ(fate.name, row.key);
-    if (row.expected == "refused:" || row.expected == "ignored:") {
-      EXPECT_EQ(std::string(to_string(fate.fate)) + ":", row.expected) << row.key;
-      EXPECT_THAT(fate.reason, ::testing::HasSubstr(row.rest)) << row.key;
-      continue;
-    }
-    EXPECT_EQ(fate.fate, Fate::bound) << row.key << ": " << fate.reason;
-    EXPECT_EQ(fate.target, row.expected) << row.key;
-    EXPECT_FLOAT_EQ(scale_of(*adapter, model, row.expected), std::stof(row.rest)) << row.key;
-  }
-}
-
-fs::path source_dir() {
-  const char* dir = std::getenv("VELATURA_SOURCE_DIR");
-  return dir ? fs::path(dir) : fs::current_path();
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    check_row(rows[i], adapter->report.tensors[i], *adapter, model);
 }
 
 TEST(LoraKeys, EveryFile) {
-  const testing::Sd15Names model;
   int files = 0;
-  for (const auto& entry : fs::directory_iterator(source_dir() / "tests/lora_keys")) {
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(testing::source_dir()) / "tests/lora_keys")) {
     if (entry.path().extension() != ".keys") continue;
     ++files;
-    check_file(entry.path(), model);
+    check_file(entry.path());
   }
   EXPECT_GT(files, 0);
 }

@@ -99,8 +99,8 @@ void Binder::run(BoundAdapter& bound, const FamilyVerdict& verdict) {
   for (const FileModule& module : file_.modules()) bind_module(module, bound);
   settle_leftovers(bound);
   bound.report.tensors = ledger_.in_file_order(file_);
+  if (verdict.rival.empty()) return;
   bound.report.remark = verdict.remark;
-  if (verdict.remark.empty()) return;
   const auto first = std::ranges::find(bound.report.tensors, Fate::bound, &TensorFate::fate);
   if (first == bound.report.tensors.end()) return;
   first->fate = Fate::note;

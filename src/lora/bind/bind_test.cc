@@ -60,7 +60,7 @@ TEST(Bind, AccountsForEveryTensorInFileOrder) {
     EXPECT_EQ(adapter->report.tensors[i].name, source.tensors()[i].name);
   EXPECT_EQ(fate_of(*adapter, kQuery + ".alpha").fate, Fate::bound);
   EXPECT_EQ(fate_of(*adapter, kQuery + ".alpha").targets,
-            std::vector<std::string>{"unet." + kQuery + ".weight"});
+            std::vector<std::string>{"unet." + ToyModel::kQuery + ".weight"});
   EXPECT_EQ(fate_of(*adapter, "something").fate, Fate::refused);
   EXPECT_EQ(fate_of(*adapter, "unet.elsewhere.to_q.alpha").fate, Fate::refused);
   EXPECT_EQ(fate_of(*adapter, kOutput + ".alpha").fate, Fate::ignored);
@@ -250,17 +250,42 @@ TEST(Bind, NormsTakeNoPair) {
   add_pair(source, "unet." + ToyModel::kNorm, 2, 6, 6);
   const auto adapter = ToyModel().bind(source);
   EXPECT_THAT(fate_of(*adapter, "unet." + ToyModel::kNorm + ".lora_up.weight").reason,
-              HasSubstr("neither linear nor a convolution"));
+              HasSubstr("neither a linear layer's nor a convolution's"));
 }
 
-TEST(Bind, UnbuiltAlgorithmsAreRefusedByName) {
+TEST(Bind, TrainingLeftoversAndUnloadedEncodersAreNoErrors) {
   MemorySource source = query_pair();
-  source.add(kQuery + ".dora_scale", uniform_tensor({ToyModel::kOut, 1}, DType::f32, 1));
-  source.add(kOutput + ".hada_w1_a", uniform_tensor({ToyModel::kOut, 2}, DType::f32, 1));
-  add_pair(source, "unet." + ToyModel::kPointwise, 2, ToyModel::kOut, ToyModel::kIn);
+  source.add("_aux.step", scalar(1)).add("_aux.to_q.alpha", scalar(1));
+  add_pair(source, "lora_te3_encoder_block_0_layer_0_SelfAttention_q", 2, 8, 8);
+  add_pair(source, "text_encoder.text_projection", 2, 8, 8);
   const auto adapter = ToyModel().bind(source);
-  EXPECT_THAT(fate_of(*adapter, kQuery + ".lora_up.weight").reason, HasSubstr("DoRA"));
-  EXPECT_THAT(fate_of(*adapter, kOutput + ".hada_w1_a").reason, HasSubstr("LoHa"));
+  EXPECT_EQ(fate_of(*adapter, "_aux.step").fate, Fate::ignored);
+  EXPECT_EQ(fate_of(*adapter, "_aux.to_q.alpha").fate, Fate::ignored);
+  const TensorFate& unloaded =
+      fate_of(*adapter, "lora_te3_encoder_block_0_layer_0_SelfAttention_q.lora_up.weight");
+  EXPECT_EQ(unloaded.fate, Fate::note);
+  EXPECT_THAT(unloaded.reason, HasSubstr("not loaded"));
+  const TensorFate& lacking = fate_of(*adapter, "text_encoder.text_projection.lora_up.weight");
+  EXPECT_EQ(lacking.fate, Fate::note);
+  EXPECT_THAT(lacking.reason, HasSubstr("projection"));
+}
+
+TEST(Bind, BundledEmbeddingsAreHandedOut) {
+  MemorySource source = query_pair();
+  const Tensor vectors = uniform_tensor({2, ToyModel::kText}, DType::f32, 5);
+  source.add("bundle_emb.my.face.string_to_param.*", vectors);
+  source.add("bundle_emb.hat.clip_l", vectors).add("bundle_emb.hat.clip_g", vectors);
+  source.add("<s1>", vectors).set_metadata("<s1>", "<embed>");
+  const auto adapter = ToyModel().bind(source);
+  const auto& embeddings = adapter->file->embeddings();
+  ASSERT_EQ(embeddings.size(), 3u);
+  EXPECT_EQ(embeddings[0].name, "<s1>");
+  EXPECT_EQ(embeddings[1].name, "hat");
+  EXPECT_EQ(embeddings[1].tensors.size(), 2u);
+  EXPECT_EQ(embeddings[1].tensors.at("clip_g"), "bundle_emb.hat.clip_g");
+  EXPECT_EQ(embeddings[2].name, "my.face");
+  EXPECT_EQ(fate_of(*adapter, "bundle_emb.my.face.string_to_param.*").reason,
+            "textual inversion \"my.face\"");
   EXPECT_EQ(adapter->report.bound_modules(), 1);
 }
 

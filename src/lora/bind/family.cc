@@ -22,6 +22,8 @@ struct Title {
 constexpr auto kTitles = std::to_array<Title>(
     {{"sd15", "SD1.5"}, {"sdxl", "SDXL"}, {"flux", "FLUX.1"}, {"zimage", "Z-Image"}});
 
+constexpr std::string_view kClipAlone = "CLIP-L alone: SDXL and FLUX.1 have it, too";
+
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != text.npos;
 }
@@ -56,7 +58,8 @@ class Detection {
   FamilyVerdict clip_alone(const TensorInfo* seen) const;
 
   FamilyVerdict make(std::string_view id_or_name, const TensorInfo* tensor,
-                     std::string_view because = {}, std::string_view remark = {}) const;
+                     std::string_view because = {}, std::string_view remark = {},
+                     std::string_view rival = {}) const;
   FamilyVerdict by_markers(std::span<const Marker> markers) const;
   template <typename Accept>
   std::optional<InputSide> inputs_of(Accept accept) const;
@@ -69,17 +72,21 @@ class Detection {
 };
 
 FamilyVerdict Detection::make(std::string_view id_or_name, const TensorInfo* tensor,
-                              std::string_view because, std::string_view remark) const {
+                              std::string_view because, std::string_view remark,
+                              std::string_view rival) const {
   FamilyVerdict verdict;
   const std::string_view title = family_title(id_or_name);
   if (title != id_or_name) verdict.id = id_or_name;
   verdict.name = title;
   verdict.remark = remark;
+  verdict.rival = rival;
   if (tensor == nullptr) return verdict;
   verdict.evidence = fmt::format("\"{}\" {}", tensor->name, tensor->shape.to_string());
   if (!because.empty()) verdict.evidence += fmt::format(", {}", because);
-  const std::optional<SplitName> split = split_name(tensor->name);
-  verdict.module = split ? split->module : tensor->name;
+  for (const FileModule& module : file_.modules()) {
+    const auto is_it = [&](const auto& entry) { return entry.second == tensor->name; };
+    if (std::ranges::any_of(module.tensors, is_it)) verdict.module = module.name;
+  }
   return verdict;
 }
 
@@ -93,20 +100,12 @@ FamilyVerdict Detection::by_markers(std::span<const Marker> markers) const {
 /// Of the first module whose pattern is accepted and whose kind shows its width.
 template <typename Accept>
 std::optional<InputSide> Detection::inputs_of(Accept accept) const {
-  for (const FileModule& module : file_.modules()) {
-    if (!accept(std::string_view(pattern_of(module.name)))) continue;
-    if (auto side = input_side(file_, module)) return side;
-  }
-  return std::nullopt;
+  return traits_.side_where(accept, input_side);
 }
 
 template <typename Accept>
 std::optional<InputSide> Detection::outputs_of(Accept accept) const {
-  for (const FileModule& module : file_.modules()) {
-    if (!accept(std::string_view(pattern_of(module.name)))) continue;
-    if (auto side = output_side(file_, module)) return side;
-  }
-  return std::nullopt;
+  return traits_.side_where(accept, output_side);
 }
 
 FamilyVerdict Detection::another_kind() const {
@@ -154,17 +153,23 @@ FamilyVerdict Detection::ordered() const {
   if (!file_.is_ordered()) return {};
   constexpr std::int64_t kText1 = 768, kText2 = 1024;
   const TensorInfo* text = nullptr;
+  bool text_in_unet = false;
   for (const FileModule& module : file_.modules()) {
+    const bool in_unet = module.name.starts_with("unet:");
     for (const auto& [role, name] : module.tensors) {
       const TensorInfo* info = file_.source().find(name);
       if (info->shape.rank() < 2) continue;
       const std::int64_t width = role == Role::down ? info->shape[1] : info->shape[0];
       if (width == kText2) return make("SD2.x", info, "text width 1024");
-      if (width == kText1 && text == nullptr) text = info;
+      if (width != kText1 || text_in_unet) continue;
+      if (text == nullptr || in_unet) text = info;
+      text_in_unet = in_unet;
     }
   }
-  const TensorInfo* first = &file_.source().tensors().front();
-  return make("sd15", text != nullptr ? text : first, text != nullptr ? "text width 768" : "");
+  const bool unet = std::ranges::any_of(
+      file_.modules(), [](const FileModule& module) { return module.name.starts_with("unet:"); });
+  return make("sd15", text != nullptr ? text : &file_.source().tensors().front(),
+              text != nullptr ? "text width 768" : "", unet ? "" : kClipAlone);
 }
 
 FamilyVerdict Detection::other_family() const {
@@ -223,28 +228,27 @@ FamilyVerdict Detection::flux() const {
   return make("flux", seen, {},
               attention_alone
                   ? "attention of the first blocks alone: Qwen-Image's adapters look the same"
-                  : "");
+                  : "",
+              attention_alone ? "Qwen-Image" : "");
 }
 
 /// By widths that FLUX.1 (3072, text 4096, MLP four times as wide) does not have. A width of no
 /// published model says nothing: layers will not fit, or the model is no published one.
 FamilyVerdict Detection::flux_by_size(const TensorInfo*) const {
   constexpr std::int64_t kHidden = 3072;
-  const auto is_plain_pair = [](std::string_view pattern) { return reads_hidden(pattern); };
   if (const auto text = inputs_of([](std::string_view pattern) {
         return pattern.ends_with("txt_in") || pattern.ends_with("context_embedder");
       });
       text && (text->width == 7680 || text->width == 12288 || text->width == 15360))
     return make("FLUX.2", text->tensor, fmt::format("text width {}", text->width));
   const bool single = traits_.where(has_single_blocks) != nullptr;
-  std::optional<InputSide> hidden;
-  for (const FileModule& module : file_.modules()) {
-    // Factors of Kronecker products may multiply to anything in files made up by hand.
-    if (module.tensors.contains(Role::lokr_w1) || module.tensors.contains(Role::lokr_w1_a) ||
-        !is_plain_pair(pattern_of(module.name)))
-      continue;
-    if ((hidden = input_side(file_, module))) break;
-  }
+  // Factors of Kronecker products may multiply to anything in files made up by hand.
+  const auto of_pairs = [](const AdapterFile& file, const FileModule& module) {
+    const bool is_product =
+        module.tensors.contains(Role::lokr_w1) || module.tensors.contains(Role::lokr_w1_a);
+    return is_product ? std::nullopt : input_side(file, module);
+  };
+  const std::optional<InputSide> hidden = traits_.side_where(reads_hidden, of_pairs);
   if (hidden) {
     const std::string because = fmt::format("hidden width {}", hidden->width);
     if (!single && (hidden->width == 1536 || hidden->width == 2432))
@@ -342,7 +346,7 @@ FamilyVerdict Detection::unet_by_names() const {
   if (const auto deep = traits_.greatest("transformer_blocks_", in_unet); deep.index >= 1)
     return make("sdxl", deep.tensor, "several transformer blocks in one attention");
   for (const char* part :
-       {"lora_te2_", "text_encoder_2_", "clip_g_", "label_emb", "add_embedding"}) {
+       {"lora_te2_", "text_encoder_#_", "clip_g_", "label_emb", "add_embedding"}) {
     if (const TensorInfo* seen = traits_.with(part)) return make("sdxl", seen);
   }
   // The fourth level is SD 1.x's and 2.x's; SDXL has three. Then what only the two have at 320
@@ -353,10 +357,11 @@ FamilyVerdict Detection::unet_by_names() const {
   if (version_two && version_two->width == 1024)
     return make("SD2.x", version_two->tensor, "text width 1024");
   for (const TensorInfo& info : file_.source().tensors()) {
+    const std::string flat = flatten(info.name);
     for (const char* part : {"down_blocks_3", "up_blocks_3", "input_blocks_9", "input_blocks_10",
                              "input_blocks_11", "output_blocks_9", "output_blocks_10",
                              "output_blocks_11", "down_blocks_0_attentions", "input_blocks_1_1_"}) {
-      if (contains(flatten(info.name), part)) return make("sd15", &info);
+      if (contains(flat, part)) return make("sd15", &info);
     }
   }
   for (const FileModule& module : file_.modules()) {
@@ -403,18 +408,23 @@ FamilyVerdict Detection::text_encoders() const {
 }
 
 FamilyVerdict Detection::clip_alone(const TensorInfo* seen) const {
-  const auto width = inputs_of([](std::string_view pattern) {
+  auto width = inputs_of([](std::string_view pattern) {
     return contains(pattern, "self_attn_") || contains(pattern, "mlp_fc1") ||
            contains(pattern, "attn_in_proj") || contains(pattern, "mlp_c_fc");
   });
+  const TensorInfo* whole = traits_.where([](std::string_view pattern) {
+    return pattern.ends_with("_attn_in_proj_weight") || pattern.ends_with("_attn_q_proj_weight");
+  });
+  if (!width && whole != nullptr && whole->shape.rank() == 2)
+    width = InputSide{whole, whole->shape[1]};
   if (width && width->width == 1024) return make("SD2.x", width->tensor, "text width 1024");
-  for (const char* part : {"lora_te2_", "text_encoder_2_", "clip_g_", "resblocks_#"}) {
+  for (const char* part : {"lora_te2_", "text_encoder_#_", "clip_g_", "resblocks_#"}) {
     if (const TensorInfo* second = traits_.with(part)) return make("sdxl", second);
   }
   if (width && width->width == 1280) return make("sdxl", width->tensor, "text width 1280");
   if (traits_.with("lora_te1_") != nullptr)
     return make("sdxl", seen, {}, "CLIP-L alone: FLUX.1 and SD1.5 have it, too");
-  return make("sd15", seen, {}, "CLIP-L alone: SDXL and FLUX.1 have it, too");
+  return make("sd15", seen, {}, kClipAlone);
 }
 
 FamilyVerdict Detection::first_of(std::initializer_list<Test> tests) const {
@@ -428,10 +438,14 @@ FamilyVerdict Detection::run() {
   FamilyVerdict verdict =
       first_of({&Detection::another_kind, &Detection::embedding, &Detection::ordered,
                 &Detection::other_family, &Detection::codec, &Detection::flux, &Detection::z_image,
-                &Detection::unet, &Detection::text_encoders});
+                &Detection::unet});
+  const bool text_alone = verdict.name.empty();
+  if (text_alone) verdict = text_encoders();
   if (traits_.has_matrices() || verdict.name.empty() || !verdict.is_adapter) return verdict;
   // The names of a family, and no adapter's matrices: the network itself.
-  verdict.name = verdict.name == "VAE" ? verdict.name : "checkpoint of " + verdict.name;
+  if (verdict.name != "VAE")
+    verdict.name =
+        (text_alone ? "checkpoint of a text encoder of " : "checkpoint of ") + verdict.name;
   verdict.id.clear();
   verdict.remark.clear();
   verdict.is_adapter = false;

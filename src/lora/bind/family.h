@@ -20,8 +20,11 @@ struct FamilyVerdict {
   std::string name;
   bool is_adapter = true;  ///< false: a file of another kind, which `name` then is
   std::string evidence;    ///< the deciding tensor, its shape, and what of it decides
-  std::string module;      ///< the module of that tensor, as the file spells it
+  std::string module;      ///< the file's module that has that tensor; empty where none has
   std::string remark;  ///< what the header cannot tell ("Qwen-Image looks the same"); mostly empty
+  /// A family that is not ours whose files can look the same: then the remark is a note of the
+  /// report, too. Between ours, what fits settles it.
+  std::string rival;
 };
 
 /// The first test of lora-formats §3.3 that fits. Reads no tensor.

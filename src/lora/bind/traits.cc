@@ -86,11 +86,23 @@ std::string pattern_of(std::string_view name) {
   return pattern;
 }
 
+// Published files have some hundred patterns; one made up to have a million is looked at so far.
+constexpr std::size_t kMostPatterns = 4096;
+
 Traits::Traits(const AdapterFile& file) : file_(&file) {
   std::unordered_set<std::string> known;
   for (const weights::TensorInfo& info : file.source().tensors()) {
+    if (patterns_.size() == kMostPatterns) break;
     std::string pattern = pattern_of(info.name);
     if (known.insert(pattern).second) patterns_.push_back({std::move(pattern), &info});
+  }
+  known.clear();
+  for (const FileModule& module : file.modules()) {
+    if (modules_.size() == kMostPatterns) break;
+    std::string pattern = pattern_of(module.name);
+    if (known.contains(pattern) || !input_side(file, module)) continue;
+    known.insert(pattern);
+    modules_.push_back({std::move(pattern), &module});
   }
   has_matrices_ = std::ranges::any_of(file.modules(), [](const FileModule& module) {
     return std::ranges::any_of(module.tensors, is_matrix,

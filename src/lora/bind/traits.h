@@ -52,6 +52,16 @@ class Traits {
     }
     return best;
   }
+  /// The first module whose pattern `accept` takes, with the side that `side_of` (input_side,
+  /// output_side) gives; nullopt where none has one.
+  template <typename Accept, typename SideOf>
+  auto side_where(Accept accept, SideOf side_of) const {
+    for (const ModulePattern& module : modules_) {
+      if (!accept(std::string_view(module.text))) continue;
+      if (auto side = side_of(*file_, *module.first)) return side;
+    }
+    return decltype(side_of(*file_, *modules_.front().first)){};
+  }
   /// Whether any tensor is a matrix of an adapter: what tells one from other files.
   bool has_matrices() const { return has_matrices_; }
 
@@ -61,8 +71,13 @@ class Traits {
     std::string text;
     const weights::TensorInfo* first;
   };
+  struct ModulePattern {
+    std::string text;
+    const FileModule* first;
+  };
   const AdapterFile* file_;
-  std::vector<Pattern> patterns_;  ///< in the order of their first tensors, each once
+  std::vector<Pattern> patterns_;       ///< in the order of their first tensors, each once
+  std::vector<ModulePattern> modules_;  ///< modules whose widths show, likewise
   bool has_matrices_ = false;
 };
 
