@@ -2,6 +2,7 @@
 // of applying. Header-only: only tests of rooms that know lora use it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,6 +16,26 @@
 #include "tests/support/tensors.h"
 
 namespace velatura::testing {
+
+/// What was asked of files: tensors read, and forms that a backend made of a base weight.
+struct SourceCounts {
+  std::atomic<int> loads = 0, forms = 0;
+};
+
+/// A source that counts. Layers let their pages go, through release(), whenever a form was made.
+class CountingSource : public MemorySource {
+ public:
+  CountingSource(const MemorySource& source, std::shared_ptr<SourceCounts> counts)
+      : MemorySource(source), counts_(std::move(counts)) {}
+  Tensor load(std::string_view name) const override {
+    ++counts_->loads;
+    return MemorySource::load(name);
+  }
+  void release(std::string_view) const override { ++counts_->forms; }
+
+ private:
+  std::shared_ptr<SourceCounts> counts_;
+};
 
 /// A denoiser under names of SD 1.x whose layers read the same picture and text, side by side, and
 /// a text encoder of a table and a projection. `releases` counts the backends' forms of base
@@ -32,7 +53,7 @@ class MixedModel {
   inline static const std::string kProjection = "text_model.encoder.layers.0.self_attn.q_proj";
 
   MixedModel()
-      : source_(make_source()),
+      : source_(std::make_shared<const CountingSource>(make_source(), counts_)),
         query_(at("down_blocks.0.attentions.0.transformer_blocks.0.attn1"), "to_q", kChannels,
                kChannels),
         key_(at("down_blocks.0.attentions.0.transformer_blocks.0.attn2"), "to_k", kText, kChannels,
@@ -54,6 +75,7 @@ class MixedModel {
   const std::vector<lora::Component>& components() const { return components_; }
   const lora::NameIndex& names() const { return *names_; }
   const nn::ModuleTree& unet() const { return unet_; }
+  const SourceCounts& counts() const { return *counts_; }
   const nn::LayerInfo& layer(const std::string& path) const {
     return unet_.layer(unet_.find(path).value());
   }
@@ -79,10 +101,10 @@ class MixedModel {
     return projection_.forward(run, table_.forward(run, ids)).clone();
   }
 
-  std::shared_ptr<const lora::BoundAdapter> bind(MemorySource source,
+  std::shared_ptr<const lora::BoundAdapter> bind(const MemorySource& source,
                                                  const std::string& name) const {
     auto file = lora::AdapterFile::from_source(
-        std::make_shared<const MemorySource>(std::move(source)), name + ".safetensors");
+        std::make_shared<const CountingSource>(source, counts_), name + ".safetensors");
     return lora::bind(std::move(file), components_, *names_);
   }
 
@@ -92,12 +114,12 @@ class MixedModel {
     shape.geometry.stride = 2;
     return shape;
   }
-  static std::shared_ptr<const MemorySource> make_source() {
-    auto source = std::make_shared<MemorySource>();
+  static MemorySource make_source() {
+    MemorySource source;
     std::uint64_t seed = 900;
     const auto add = [&](const std::string& path, const Shape& weight, bool with_bias) {
-      source->add(path + ".weight", uniform_tensor(weight, DType::f32, ++seed));
-      if (with_bias) source->add(path + ".bias", uniform_tensor({weight[0]}, DType::f32, ++seed));
+      source.add(path + ".weight", uniform_tensor(weight, DType::f32, ++seed));
+      if (with_bias) source.add(path + ".bias", uniform_tensor({weight[0]}, DType::f32, ++seed));
     };
     add(kQuery, {kChannels, kChannels}, true);
     add(kKey, {kChannels, kText}, false);
@@ -110,6 +132,7 @@ class MixedModel {
   }
   nn::Scope at(const std::string& path) { return {weights::Scope(source_, path + "."), &unet_}; }
 
+  std::shared_ptr<SourceCounts> counts_ = std::make_shared<SourceCounts>();
   std::shared_ptr<const MemorySource> source_;
   nn::ModuleTree unet_, text_;
   nn::Linear query_, key_;
@@ -199,8 +222,7 @@ inline std::vector<std::shared_ptr<const lora::BoundAdapter>> mixed_adapters(
       .lora(M::kConv, kKernel, 2)
       .full(M::kDown, {M::kChannels, M::kChannels, 3, 3})
       .norm(M::kNorm);
-  return {model.bind(std::move(a), "ash"), model.bind(std::move(b), "birch"),
-          model.bind(std::move(c), "cedar")};
+  return {model.bind(a, "ash"), model.bind(b, "birch"), model.bind(c, "cedar")};
 }
 
 }  // namespace velatura::testing

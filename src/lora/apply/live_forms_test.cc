@@ -298,8 +298,9 @@ TEST_F(LiveFormsTest, FusedWeightsMayBeOfTheRunsType) {
 
 TEST_F(LiveFormsTest, SwitchingResidentSetsTouchesNoFileAndNoBase) {
   const auto tables = testing::test_backends();
-  ops::OpTable& table = *tables.front();
+  ops::OpTable& table = *tables.back();  // the one that makes forms
   const auto cache = std::make_shared<StackCache>();
+  run(table, make({}));  // the base's own forms
   const std::vector<std::vector<Use>> sets = {{use(0, 1), use(1, 0.5f)}, {use(2, 1)}, all_uses()};
   std::vector<Outputs> first;
   const auto weights_of = [&](const AdapterSet& set) {
@@ -321,11 +322,16 @@ TEST_F(LiveFormsTest, SwitchingResidentSetsTouchesNoFileAndNoBase) {
     first.push_back(run(table, alive.back()));
     made.push_back(weights_of(alive.back()));
   }
+  const int loads = model_.counts().loads, forms = model_.counts().forms;
+  EXPECT_GT(loads, 0);
+  EXPECT_GT(forms, 0);
   for (std::size_t i = 0; i < sets.size(); ++i) {
     const AdapterSet again = make(sets[i], {.cache = cache});
     EXPECT_EQ(weights_of(again), made[i]) << "the very same weights, with their prepared forms";
     expect_same(run(table, again), first[i]);
   }
+  EXPECT_EQ(model_.counts().loads, loads);
+  EXPECT_EQ(model_.counts().forms, forms);
 }
 
 }  // namespace
