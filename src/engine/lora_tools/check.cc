@@ -55,7 +55,7 @@ class Checker {
       return lora::tools::account_of_refused(
           adapter, name,
           fmt::format("it is {}{} ({}); adapters of SD1.5, SDXL, FLUX.1 and Z-Image can be used",
-                      verdict.is_adapter ? "an adapter of " : "no adapter but ", verdict.name,
+                      verdict.is_adapter ? "an adapter of " : "no adapter: ", verdict.name,
                       verdict.evidence));
     }
     return best_of_all(adapter);

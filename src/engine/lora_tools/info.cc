@@ -244,10 +244,10 @@ Account account_of(const fs::path& path, const LoraModel& model) {
     return lora::tools::account_for(file, engine::published_names(verdict.id), false);
   return lora::tools::account_of_refused(
       file, path.filename().string(),
-      verdict.name.empty() ? std::string("nothing in it shows which model it is for: give --model")
-                           : fmt::format("it is {}{} ({})",
-                                         verdict.is_adapter ? "an adapter of " : "no adapter but ",
-                                         verdict.name, verdict.evidence));
+      verdict.name.empty()
+          ? std::string("nothing in it shows which model it is for: give --model")
+          : fmt::format("it is {}{} ({})", verdict.is_adapter ? "an adapter of " : "no adapter: ",
+                        verdict.name, verdict.evidence));
 }
 
 }  // namespace

@@ -106,9 +106,9 @@ constexpr auto kWebUiRules = std::to_array<RuleRow>({
 constexpr std::string_view kDiffusersMap =
     "diffusers src/diffusers/loaders/lora_conversion_utils.py; lora-formats 2.2, 2.5, 2.6";
 constexpr auto kDiffusersSpellings = std::to_array<SpellingRow>({
-    {kUNets, false, "lora_unet_", kEither},
+    {kSd15, false, "lora_unet_", kCanonical},
+    {kSdxl, false, "lora_unet_", kEither},
     {kUNets, false, "unet.", kAnyForm},
-    {kUNets, false, "", kAnyForm},
     {kFlux, false, "lora_unet_", kNative},
     {kFlux, false, "lora_transformer_", kCanonical},
     {kFlux, false, "transformer.", kCanonical},
@@ -118,7 +118,6 @@ constexpr auto kDiffusersSpellings = std::to_array<SpellingRow>({
     {kZImage, false, "diffusion_model.", kEither},
     {kZImage, false, "transformer.", kEither},
     {kZImage, false, "lora_unet_", kEither},
-    {kZImage, false, "lora_unet__", kEither},
     {kZImage, false, "base_model.model.", kEither},
     {kZImage, false, "", kEither},
     {kUNets, true, "lora_te_", kAnyForm},
@@ -142,6 +141,7 @@ constexpr auto kDiffusersKinds = std::to_array<KindRow>({
     {"bias difference", Effect::lost, "dropped with a warning", "lora-formats 1.11"},
     {"sparse residual", Effect::lost, kLoraAlone, "lora-formats 1.14"},
 });
+constexpr std::string_view kMeasured = "measured against diffusers' loader";
 constexpr auto kDiffusersRules = std::to_array<RuleRow>({
     {kUNets,
      [](const Asked& asked) {
@@ -163,8 +163,7 @@ constexpr auto kDiffusersRules = std::to_array<RuleRow>({
               (has_form(asked, "conv_in") || has_form(asked, "conv_out") ||
                has_form(asked, "time_embedding"));
      },
-     Effect::lost, "conv_in, conv_out and time_embedding are dropped without a word",
-     "measured against diffusers' loader"},
+     Effect::lost, "conv_in, conv_out and time_embedding are dropped without a word", kMeasured},
     {kFlux,
      [](const Asked& asked) {
        const bool is_bare =
@@ -173,6 +172,12 @@ constexpr auto kDiffusersRules = std::to_array<RuleRow>({
      },
      Effect::lost, "names without \"transformer.\" are not looked up",
      "diffusers src/diffusers/loaders/lora_pipeline.py; lora-formats 2.5"},
+    {kZImage,
+     [](const Asked& asked) {
+       return asked.spelling.prefix == "diffusion_model." && !asked.module.alpha;
+     },
+     Effect::refused, "version 0.37.1 fails on pairs without alpha behind \"diffusion_model.\"",
+     kMeasured},
     {kZImage, [](const Asked& asked) { return has_form(asked, "qkv"); }, Effect::lost,
      "fused q, k and v cannot be taken", "lora-formats 2.6"},
     {kAllFamilies, [](const Asked& asked) { return asked.module.has(Role::dora_scale); },
@@ -313,6 +318,10 @@ std::span<const LossRow> known_losses() {
        "the PEFT wrapper's name was saved by mistake", "ComfyUI issue 4347"},
       {kComfyMap, kAllFamilies, "base_model.model.", false, "PEFT's raw names are not mapped",
        "ComfyUI comfy/lora.py; lora-formats 2.2"},
+      {kDiffusersMap, kSd15, "lora_unet_", false, "LDM's block numbers are known for SDXL alone",
+       kMeasured},
+      {kDiffusersMap, kUNets, "", false, "names without \"unet.\" are not looked up", kMeasured},
+      {kDiffusersMap, kZImage, "lora_unet__", false, "the doubled underscore is kept", kMeasured},
       {kDiffusersMap, kFlux, "lora_te3_", false, "T5's part is ignored",
        "diffusers; lora-formats 2.5"},
       {kKohyaMap, kSdxl, "lora_unet_", true,

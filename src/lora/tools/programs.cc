@@ -52,7 +52,7 @@ FileFacts facts_of(const AdapterFile& file, std::span<const Seen> seen) {
     facts.has_outer_scale |= !module->alpha && module->component != nullptr &&
                              file.peft_scaling(peft_component(*module->component)) != nullptr;
   }
-  facts.is_mixed_without_alpha = ranks.size() > 1 && !has_alpha;
+  facts.is_mixed_without_alpha = ranks.size() > 1 && !has_alpha && !facts.has_outer_scale;
   return facts;
 }
 
