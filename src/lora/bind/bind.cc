@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <list>
 #include <set>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "lora/bind/absent.h"
@@ -33,7 +34,7 @@ class Ledger {
   }
 
  private:
-  std::map<std::string, TensorFate> fates_;
+  std::unordered_map<std::string, TensorFate> fates_;
 };
 
 /// Every tensor of a module with its role.
