@@ -70,8 +70,8 @@ TEST(Suffix, LongestWins) {
 }
 
 TEST(Suffix, OtherNamesAreNoAdapterTensors) {
-  for (const char* name : {"", ".alpha", ".lora_A.weight", "model.weight", "model.bias",
-                           "unet:0:up", "<s1>", "lora_A.weight", "x.lora_A..weight", "emb_params"})
+  for (const char* name : {"", ".alpha", ".lora_A.weight", "model.weight", "model.bias", "<s1>",
+                           "lora_A.weight", "x.lora_A..weight", "emb_params"})
     EXPECT_FALSE(split_name(name)) << name;
 }
 
@@ -80,6 +80,22 @@ TEST(Suffix, EveryRoleHasAName) {
     EXPECT_FALSE(to_string(static_cast<Role>(role)).empty());
   EXPECT_EQ(to_string(Role::sparse_size), "sparse residual's size");
   EXPECT_EQ(to_string(Role::down), "down");
+}
+
+TEST(Suffix, PartsThatPeftLeavesAreNoNames) {
+  const auto module_of = [](const char* tensor) { return split_name(tensor).value().module; };
+  EXPECT_EQ(module_of("a.to_q.lora_A.default.weight"), "a.to_q");
+  EXPECT_EQ(module_of("a.default.to_q.lora_A.weight"), "a.to_q");
+  EXPECT_EQ(module_of("a.defaults.to_q.lora_A.weight"), "a.defaults.to_q");
+  EXPECT_EQ(without_peft_parts("a.modules_to_save.default.weight"), "a.weight");
+  EXPECT_EQ(without_peft_parts("default.weight"), "default.weight");
+}
+
+TEST(Suffix, WhereTheNumberBelongsToTheModule) {
+  EXPECT_EQ(split_name("b.processor.qkv_lora2.up.weight")->module, "b.processor.qkv_lora2");
+  EXPECT_EQ(split_name("b.processor.qkv_lora.up.weight")->module, "b.processor.qkv");
+  EXPECT_EQ(split_name("unet:3:down")->module, "unet:3");
+  EXPECT_EQ(split_name("unet:3:down")->role, Role::down);
 }
 
 }  // namespace

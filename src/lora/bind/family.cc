@@ -52,7 +52,7 @@ class Detection {
   FamilyVerdict unet() const;
   FamilyVerdict text_encoders() const;
 
-  FamilyVerdict flux_by_size(const TensorInfo* seen) const;
+  FamilyVerdict flux_by_size() const;
   FamilyVerdict unet_by_text_width() const;
   FamilyVerdict unet_by_names() const;
   FamilyVerdict clip_alone(const TensorInfo* seen) const;
@@ -213,7 +213,7 @@ bool reads_hidden(std::string_view pattern) {
 FamilyVerdict Detection::flux() const {
   const TensorInfo* seen = traits_.where(is_flux);
   if (seen == nullptr) return {};
-  if (FamilyVerdict other = flux_by_size(seen); !other.name.empty()) return other;
+  if (FamilyVerdict other = flux_by_size(); !other.name.empty()) return other;
   if (traits_.where(has_single_blocks) != nullptr) return make("flux", seen);
   constexpr int kLastDouble = 18;
   const auto deepest = traits_.greatest("transformer_blocks_", is_flux);
@@ -234,7 +234,7 @@ FamilyVerdict Detection::flux() const {
 
 /// By widths that FLUX.1 (3072, text 4096, MLP four times as wide) does not have. A width of no
 /// published model says nothing: layers will not fit, or the model is no published one.
-FamilyVerdict Detection::flux_by_size(const TensorInfo*) const {
+FamilyVerdict Detection::flux_by_size() const {
   constexpr std::int64_t kHidden = 3072;
   if (const auto text = inputs_of([](std::string_view pattern) {
         return pattern.ends_with("txt_in") || pattern.ends_with("context_embedder");
