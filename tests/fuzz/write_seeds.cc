@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 // After <cstdio>.
 #include <jpeglib.h>
@@ -79,6 +80,38 @@ void write_pictures(const fs::path& folder) {
   std::free(file);
 }
 
+/// A kohya pair behind the byte that says "a file"; and lists of modules (adapter_fuzz.cc) of every
+/// family: pairs of several suffixes on modules all over the model.
+void write_adapters(const fs::path& folder) {
+  const velatura::weights::NamedTensor pair[] = {
+      {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight",
+       Tensor::zeros({2, 5, 1, 1}, velatura::DType::f32)},
+      {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight",
+       Tensor::zeros({5, 2, 1, 1}, velatura::DType::f32)}};
+  fs::create_directories(folder);
+  const fs::path plain = folder / "plain";
+  velatura::weights::write_safetensors(plain, pair, {{"ss_network_dim", "2"}});
+  std::ifstream file(plain, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  fs::remove(plain);
+  write(folder / "file", '\x80' + bytes);
+  for (char family = 0; family < 4; ++family) {
+    for (int kind = 0; kind < 16; ++kind) {
+      std::string list(1, family);
+      for (int module = 0; module < 6; ++module) {
+        const auto at = static_cast<char>(1 + (module * 41 + kind * 7) % 250);
+        // suffix, type, rank, any, shape: a down and an up of rank 3, then an alpha.
+        list += std::string({at, static_cast<char>(kind), 0, 0, 3, 2, 3});
+        list += std::string({0, 1, 0, 3, 2, 4});
+        list += std::string({0, 18, 0, 0, 0, 0});
+        list +=
+            std::string({0, static_cast<char>(24 + 2 * kind), 0, 2, 4, static_cast<char>(kind)});
+      }
+      write(folder / (std::to_string(family) + "-" + std::to_string(kind)), list);
+    }
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -99,5 +132,6 @@ int main(int count, char** arguments) {
   fs::create_directories(folder / "safetensors");
   velatura::weights::write_safetensors(folder / "safetensors/two", tensors, {{"format", "pt"}});
   write_pictures(folder / "image");
+  write_adapters(folder / "adapter");
   return 0;
 }
