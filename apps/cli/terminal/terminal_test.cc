@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <string>
 
+#include "apps/cli/terminal/bars.h"
 #include "apps/cli/terminal/drawing.h"
 #include "apps/cli/terminal/preview.h"
 #include "apps/cli/terminal/progress_line.h"
@@ -215,6 +217,29 @@ TEST(Preview, IsQuietWhereNothingCanBeShown) {
   none.draw(flat(2, 2, 0, 0, 0), line);
   EXPECT_EQ(line.notes(), 1);
   EXPECT_THAT(capture.text(), StartsWith("this terminal"));
+}
+
+TEST(Bars, FillTheirWidthToAnEighthOrInAscii) {
+  EXPECT_EQ(draw_bar(1, 3, true), "███");
+  EXPECT_EQ(draw_bar(0.5, 3, true), "█▌ ");
+  EXPECT_EQ(draw_bar(0.5, 4, false), "##  ");
+  EXPECT_EQ(draw_bar(0, 3, true), "   ");
+  EXPECT_EQ(draw_bar(1e-9, 2, true), "▏ ") << "what is not zero shows";
+  EXPECT_EQ(draw_bar(7, 2, false), "##");
+  EXPECT_EQ(draw_bar(std::numeric_limits<double>::quiet_NaN(), 2, true), "  ");
+}
+
+TEST(Bars, AreOfTheLocalesCharacters) {
+  const auto with = [](std::map<std::string, std::string> values) {
+    return shows_utf8([values](const char* name) {
+      const auto found = values.find(name);
+      return found == values.end() ? std::string() : found->second;
+    });
+  };
+  EXPECT_TRUE(with({{"LANG", "de_DE.UTF-8"}}));
+  EXPECT_TRUE(with({{"LC_ALL", "C.utf8"}}));
+  EXPECT_FALSE(with({{"LC_ALL", "C"}, {"LANG", "de_DE.UTF-8"}}));
+  EXPECT_FALSE(with({}));
 }
 
 }  // namespace
