@@ -1,5 +1,5 @@
-// Which part of which kind of model a list of parameters belongs to. Spellings of adapter names hang
-// on it (lora-formats §2.7). Not here: the families themselves (models/families.h).
+// Which part of which kind of model a list of parameters belongs to. Spellings of adapter names
+// hang on it (lora-formats §2.7). Not here: the families themselves (models/families.h).
 #pragma once
 
 namespace velatura::weights {
