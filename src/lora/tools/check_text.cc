@@ -262,10 +262,13 @@ std::string to_json(const Account& account) {
   json["modules"] = report.bound_modules();
   json["tensors"] = Json::array();
   for (const TensorFate& fate : report.tensors) {
-    json["tensors"].push_back({{"name", fate.name},
-                               {"target", fate.targets},
-                               {"fate", to_string(fate.fate)},
-                               {"reason", fate.reason}});
+    // By hand: lists in braces copy each value once more, and a file may have a million tensors.
+    Json entry = Json::object();
+    entry["name"] = fate.name;
+    entry["target"] = fate.targets;
+    entry["fate"] = to_string(fate.fate);
+    entry["reason"] = fate.reason;
+    json["tensors"].push_back(std::move(entry));
   }
   json["file"] = account.file;
   json["foreign"] = account.foreign.empty() ? Json() : Json(account.foreign);
