@@ -14,16 +14,18 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Of the tables below, with the records' own version behind it.
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr int kVersion = kSchemaVersion * 1000 + kRecordVersion;
 /// "Vela": told apart from other programs' databases.
 constexpr int kApplicationId = 0x56656c61;
 
+// Records have rows of their own: in a tree without row numbers what exceeds a kilobyte takes a
+// whole page.
 constexpr const char* kSchema = R"(
   DROP TABLE IF EXISTS records;
   DROP TABLE IF EXISTS hashes;
   CREATE TABLE records (path BLOB PRIMARY KEY, bytes INTEGER, changed INTEGER, sidecars INTEGER,
-                        record BLOB) WITHOUT ROWID;
+                        record BLOB);
   CREATE TABLE hashes (path BLOB, kind INTEGER, bytes INTEGER, changed INTEGER, hex TEXT,
                        PRIMARY KEY (path, kind)) WITHOUT ROWID;
 )";
