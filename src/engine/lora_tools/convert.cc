@@ -56,6 +56,10 @@ lora::tools::Account account_to_convert(const fs::path& file, const LoraModel& m
 LoraConversion convert_lora(const fs::path& file, const fs::path& output,
                             const LoraConvertOptions& options) {
   const lora::tools::ConvertOptions how = parse(options);
+  if (output.extension() != ".safetensors") {
+    fail(ErrorKind::invalid_argument, "\"{}\" is written as safetensors: name it .safetensors",
+         output.string());
+  }
   const lora::tools::Account account = account_to_convert(file, options.model);
   const lora::tools::Conversion result = lora::tools::convert(account, how);
   weights::write_safetensors(output, result.tensors, result.metadata);

@@ -147,6 +147,11 @@ void Converter::refuse_losses() {
     ++lost;
   }
   if (lost == 0) return;
+  if (account_.report.bound_modules() == 0) {
+    fail(ErrorKind::mismatch,
+         "nothing of {} fits {}, \"{}\" first: {}; --model names the model that it is for",
+         account_.file, account_.model, first->name, first->reason);
+  }
   if (!options_.drop_unknown) {
     fail(ErrorKind::mismatch,
          "{}: {} of {} tensors would be lost, \"{}\" first: {}; --drop-unknown converts the rest",
@@ -307,12 +312,14 @@ void Converter::substitute(const ModuleView& module) {
 
 void Converter::refuse_unheld() const {
   if (unheld_.empty()) return;
+  const char* hint = "--dense writes full differences, --rank N the nearest LoRA of that rank";
+  if (options_.form == Form::diffusers) {
+    hint = options_.rank > 0 ? "--to comfy or --to kohya has places for vectors and for more kinds"
+                             : "--rank N writes the nearest LoRA of that rank, --to comfy or --to "
+                               "kohya has places for more kinds";
+  }
   fail(ErrorKind::unsupported, "{}: the {} form has no place for {} of its modules, {} first; {}",
-       account_.file, to_string(options_.form), unheld_.size(), unheld_.front(),
-       options_.form == Form::diffusers
-           ? "--rank N writes the nearest LoRA of that rank, --to comfy or --to kohya has places "
-             "for more kinds"
-           : "--dense writes full differences, --rank N the nearest LoRA of that rank");
+       account_.file, to_string(options_.form), unheld_.size(), unheld_.front(), hint);
 }
 
 void Converter::write_pairs() {
