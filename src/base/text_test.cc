@@ -20,6 +20,11 @@ TEST(Text, NearestNamesComeFirstAndKeepTheOrderOfEquals) {
   EXPECT_TRUE(nearest_names("x", {}).empty());
 }
 
+TEST(Text, WantedNamesOfAnyLengthTakeBoundedTime) {
+  const std::vector<std::string> known(1000, "up_blocks_0_attentions_0_to_q");
+  EXPECT_EQ(nearest_names(std::string(1 << 24, 'q'), known, 1), std::vector{known.front()});
+}
+
 TEST(Text, PythonsInfinitiesBecomeNull) {
   EXPECT_EQ(json_without_infinities(R"({"a": -Infinity, "b": [NaN, Infinity]})"),
             R"({"a": null, "b": [null, null]})");
