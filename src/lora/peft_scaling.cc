@@ -14,7 +14,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json parse_object(std::string_view json, const std::string& where) {
-  Json parsed = Json::parse(json, nullptr, false);
+  // What nests without end would overflow the stack where it is copied.
+  constexpr int kDeepest = 64;
+  bool is_deep = false;
+  const auto keep = [&](int depth, Json::parse_event_t, Json&) {
+    is_deep = is_deep || depth > kDeepest;
+    return depth <= kDeepest;
+  };
+  Json parsed = Json::parse(json, keep, false);
+  if (is_deep) fail(ErrorKind::bad_file, "{}: nests deeper than {} levels", where, kDeepest);
   if (!parsed.is_object()) {
     fail(ErrorKind::bad_file, "{}: not a JSON object with the fields of PEFT's configurations",
          where);

@@ -149,6 +149,16 @@ TEST(Metadata, NotesOfWrongTypesCountAsAbsent) {
   EXPECT_EQ(data.title, "ink");
 }
 
+TEST(Metadata, NestingWithoutEndIsNoCrash) {
+  const AdapterFolder folder;
+  const std::string deep =
+      R"({"preferred_weight": )" + std::string(1 << 18, '[') + std::string(1 << 18, ']') + "}";
+  folder.text("ink.json", deep);
+  const FileMetadata data = read_metadata(
+      folder.lora("ink.safetensors"), {{"modelspec.metadata", deep}, {"ss_tag_frequency", deep}});
+  EXPECT_EQ(data.recommended_weight, std::nullopt);
+}
+
 TEST(Metadata, HugeTextsAreBounded) {
   const AdapterFolder folder;
   const auto path = folder.lora("ink.safetensors");
