@@ -154,10 +154,13 @@ void Index::open() {
   if (sqlite3_open_v2(path_.c_str(), &connection_->handle, kFlags, nullptr) != SQLITE_OK)
     connection_->raise();
   sqlite3_busy_timeout(connection_->handle, kPatienceMilliseconds);
+  // One look at all three: another process may be making the tables between two.
+  connection_->run("BEGIN");
   const int version = connection_->number("PRAGMA user_version");
   const int application = connection_->number("PRAGMA application_id");
-  if (application != kApplicationId &&
-      connection_->number("SELECT count(*) FROM sqlite_master") > 0)
+  const int tables = connection_->number("SELECT count(*) FROM sqlite_master");
+  connection_->run("COMMIT");
+  if (application != kApplicationId && tables > 0)
     throw SqliteError{SQLITE_NOTADB, "it is another program's database"};
   connection_->run("PRAGMA journal_mode=WAL");
   // What a power cut takes back is read again.
