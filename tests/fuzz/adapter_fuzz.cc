@@ -2,8 +2,11 @@
 // converted; what comes of it is an account of every tensor, or an Error. The first byte chooses
 // the family and whether the rest is a file as it is, or a list of modules, suffixes and shapes
 // that are nearly right, which reaches what random bytes do not.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
+#include <set>
 #include <span>
 
 #include "lora/tools/convert.h"
@@ -161,7 +164,8 @@ std::shared_ptr<const weights::Source> made_of(Bytes bytes, const fuzz::SmallFam
   return std::make_shared<const testing::MemorySource>(std::move(source));
 }
 
-void apply(const lora::BoundAdapter& adapter, std::span<const lora::Component> components) {
+void change_weights(const lora::BoundAdapter& adapter,
+                    std::span<const lora::Component> components) {
   constexpr std::int64_t kMostRank = 4096;  // ΔW costs rank · weight
   for (const lora::BoundModule& module : adapter.modules) {
     if (module.delta->rank() > kMostRank) continue;
@@ -192,7 +196,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const lora::tools::Account account = lora::tools::account_for(file, family.names, true);
     if (account.report.tensors.size() != source->tensors().size()) std::abort();
     if (account.bound == nullptr) return 0;
-    apply(*account.bound, family.names->components);
+    change_weights(*account.bound, family.names->components);
     for (const auto form :
          {lora::tools::Form::kohya, lora::tools::Form::diffusers, lora::tools::Form::comfy}) {
       try {

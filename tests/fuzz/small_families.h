@@ -2,6 +2,7 @@
 // can spell, and no tensor of a model costs anything.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
