@@ -16,6 +16,28 @@ std::string lower(std::string_view text) {
   return result;
 }
 
+/// edit_distance(a, b), or `most` + 1 where it is larger: cells further than `most` from the
+/// diagonal are never looked at (Ukkonen 1985).
+std::size_t bounded_distance(std::string_view a, std::string_view b, std::size_t most) {
+  const std::size_t beyond = most + 1;
+  if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) > most) return beyond;
+  std::vector<std::size_t> row(b.size() + 1, beyond);
+  for (std::size_t j = 0; j <= std::min(most, b.size()); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    const std::size_t low = i > most ? i - most : 1, high = std::min(b.size(), i + most);
+    std::size_t diagonal = std::exchange(row[low - 1], low == 1 ? i : beyond);
+    std::size_t least = row[low - 1];
+    for (std::size_t j = low; j <= high; ++j) {
+      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({substituted, diagonal + 1, row[j - 1] + 1});
+      least = std::min(least, row[j]);
+    }
+    if (least > most) return beyond;
+  }
+  return std::min(row.back(), beyond);
+}
+
 }  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -39,11 +61,19 @@ std::vector<std::string> nearest_names(std::string_view wanted, std::span<const 
   std::size_t longest = 0;
   for (const std::string& name : known) longest = std::max(longest, name.size());
   const std::string wanted_lower = lower(wanted.substr(0, 2 * longest + 1));
-  std::vector<std::pair<std::size_t, std::size_t>> ranked;  // distance, position
-  for (std::size_t i = 0; i < known.size(); ++i) {
-    ranked.emplace_back(edit_distance(wanted_lower, lower(known[i])), i);
+  std::vector<std::pair<std::size_t, std::size_t>> ranked;  // distance, position: the best so far
+  for (std::size_t i = 0; i < known.size() && count > 0; ++i) {
+    const bool is_full = ranked.size() == count;
+    // Only what is nearer than the last of them can still come in.
+    const std::size_t most = is_full ? ranked.back().first : wanted_lower.size() + known[i].size();
+    if (is_full && most == 0) break;
+    const std::size_t distance =
+        bounded_distance(wanted_lower, lower(known[i]), is_full ? most - 1 : most);
+    if (is_full && distance >= most) continue;
+    if (is_full) ranked.pop_back();
+    const std::pair entry(distance, i);
+    ranked.insert(std::upper_bound(ranked.begin(), ranked.end(), entry), entry);
   }
-  std::sort(ranked.begin(), ranked.end());
   std::vector<std::string> names;
   for (const auto& [distance, position] : ranked) {
     if (names.size() == count) break;

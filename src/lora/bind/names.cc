@@ -244,11 +244,12 @@ std::optional<NameIndex::Parameter> NameIndex::find_parameter(std::string_view n
 }
 
 std::string NameIndex::nearest(std::string_view module) const {
-  std::vector<std::string> known;
-  known.reserve(entries_.size());
-  for (const auto& [name, entry] : entries_) known.push_back(name);
-  std::ranges::sort(known);  // ties must not depend on hashing
-  const std::vector<std::string> near = nearest_names(module, known, 1);
+  std::call_once(sorted_->once, [this] {
+    sorted_->names.reserve(entries_.size());
+    for (const auto& [name, entry] : entries_) sorted_->names.push_back(name);
+    std::ranges::sort(sorted_->names);  // ties must not depend on hashing
+  });
+  const std::vector<std::string> near = nearest_names(module, sorted_->names, 1);
   return near.empty() ? std::string() : near.front();
 }
 

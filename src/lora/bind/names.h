@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -51,6 +52,11 @@ class NameIndex {
                      std::shared_ptr<const Placement> placement);
   void insert(std::string alias, Entry entry);
   std::unordered_map<std::string, Entry> entries_;
+  struct SortedNames {
+    std::once_flag once;
+    std::vector<std::string> names;
+  };
+  std::shared_ptr<SortedNames> sorted_ = std::make_shared<SortedNames>();  ///< for nearest()
   std::unordered_map<std::string, Parameter> parameters_;  ///< those not called .weight or .bias
 };
 
