@@ -1,5 +1,5 @@
 // Ctrl-C as a stop request: the job ends between two steps, cleans up, and the program exits with
-// 130. A second Ctrl-C ends the program at once.
+// 130. A second Ctrl-C, half a second later or more, ends the program at once.
 #pragma once
 
 #include <stop_token>
