@@ -58,16 +58,9 @@ void add_lora_check(CLI::App& group, std::stop_token) {
   command->add_option("files", flags->files, "FILE...  paths, or names in the model folders")
       ->required()
       ->type_name("");
-  command
-      ->add_option("--model", flags->options.model.name,
-                   "MODEL  checkpoint, diffusers folder or name to check against (default: the "
-                   "published model of the family that the file shows)")
-      ->type_name("");
-  command
-      ->add_option("--models", flags->options.model.model_dirs,
-                   "DIR  a folder with models and adapters (repeatable)")
-      ->type_name("")
-      ->allow_extra_args(false);
+  add_lora_model_flags(*command, flags->options.model,
+                       "MODEL  checkpoint, diffusers folder or name to check against (default: the "
+                       "published model of the family that the file shows)");
   command->add_flag("--no-values", flags->no_values,
                     "do not look for NaN, zeros and subnormal numbers");
   command->add_flag("--verbose", flags->options.verbose, "every module and every tensor");

@@ -34,16 +34,10 @@ void add_lora_compare(CLI::App& group, std::stop_token) {
       ->required()
       ->expected(2, -1)
       ->type_name("");
-  command
-      ->add_option("--model", flags->options.model.name,
-                   "MODEL  checkpoint, diffusers folder or name (default: the published model of "
-                   "the family that the files show); kinds that depend on weights need it")
-      ->type_name("");
-  command
-      ->add_option("--models", flags->options.model.model_dirs,
-                   "DIR  a folder with models and adapters (repeatable)")
-      ->type_name("")
-      ->allow_extra_args(false);
+  add_lora_model_flags(
+      *command, flags->options.model,
+      "MODEL  checkpoint, diffusers folder or name (default: the published model of "
+      "the family that the files show); kinds that depend on weights need it");
   command->add_flag("--verbose", flags->options.verbose, "every layer");
   command->add_flag("--json", flags->json, "print one JSON document to standard output");
   command->callback([flags] { run_compare(*flags); });

@@ -63,16 +63,10 @@ void add_lora_convert(CLI::App& group, std::stop_token) {
       ->type_name("");
   command->add_flag("--drop-unknown", options.drop_unknown,
                     "leave out tensors that nothing explains, instead of refusing the file");
-  command
-      ->add_option("--model", options.model.name,
-                   "MODEL  checkpoint, diffusers folder or name (default: the published model of "
-                   "the family that the file shows); kinds that depend on weights need it")
-      ->type_name("");
-  command
-      ->add_option("--models", options.model.model_dirs,
-                   "DIR  a folder with models and adapters (repeatable)")
-      ->type_name("")
-      ->allow_extra_args(false);
+  add_lora_model_flags(
+      *command, options.model,
+      "MODEL  checkpoint, diffusers folder or name (default: the published model of "
+      "the family that the file shows); kinds that depend on weights need it");
   command->add_flag("--overwrite", flags->overwrite, "replace OUTPUT where it exists");
   command->callback([flags] { run_convert(*flags); });
 }

@@ -76,15 +76,9 @@ void add_lora_info(CLI::App& group, std::stop_token) {
   command->add_option("file", flags->file, "FILE  a path, or a name in the model folders")
       ->required()
       ->type_name("");
-  command
-      ->add_option("--model", flags->model.name,
-                   "MODEL  checkpoint, diffusers folder or name: strengths relative to its weights")
-      ->type_name("");
-  command
-      ->add_option("--models", flags->model.model_dirs,
-                   "DIR  a folder with models and adapters (repeatable)")
-      ->type_name("")
-      ->allow_extra_args(false);
+  add_lora_model_flags(
+      *command, flags->model,
+      "MODEL  checkpoint, diffusers folder or name: strengths relative to its weights");
   command->add_flag("--json", flags->json, "print one JSON document to standard output");
   command->callback([flags] { run_info(*flags); });
 }

@@ -19,18 +19,12 @@ std::string common_family(const Files& files) {
   std::string family, shown_by;
   for (const auto& file : files) {
     const std::string name = file->path().filename().string();
-    const lora::FamilyVerdict verdict = lora::detect_family(*file);
-    if (!verdict.is_adapter || (verdict.id.empty() && !verdict.name.empty())) {
-      fail(ErrorKind::mismatch,
-           "{}: it is {}{} ({}); adapters of SD1.5, SDXL, FLUX.1 and Z-Image can be compared", name,
-           verdict.is_adapter ? "an adapter of " : "no adapter but ", verdict.name,
-           verdict.evidence);
-    }
-    if (verdict.id.empty()) continue;
-    if (family.empty()) family = verdict.id, shown_by = name;
-    if (family != verdict.id) {
+    const std::string shown = engine::family_shown(*file, "compared");
+    if (shown.empty()) continue;
+    if (family.empty()) family = shown, shown_by = name;
+    if (family != shown) {
       fail(ErrorKind::mismatch, "{} is for {} and {} for {}: they have no layer in common",
-           shown_by, lora::family_title(family), name, lora::family_title(verdict.id));
+           shown_by, lora::family_title(family), name, lora::family_title(shown));
     }
   }
   if (family.empty()) {

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "engine/lora_tools/model_names.h"
-#include "lora/bind/family.h"
 
 namespace velatura {
 
@@ -34,23 +33,6 @@ lora::tools::ConvertOptions parse(const LoraConvertOptions& options) {
           .drop_unknown = options.drop_unknown};
 }
 
-lora::tools::Account account_to_convert(const fs::path& file, const LoraModel& model) {
-  const auto adapter = lora::AdapterFile::open(engine::find_adapter(file, model));
-  if (!model.name.empty()) return lora::tools::account_for(adapter, engine::names_of(model), false);
-  const lora::FamilyVerdict verdict = lora::detect_family(*adapter);
-  const std::string name = adapter->path().filename().string();
-  if (!verdict.is_adapter || (verdict.id.empty() && !verdict.name.empty())) {
-    fail(ErrorKind::mismatch,
-         "{} is {}{} ({}); adapters of SD1.5, SDXL, FLUX.1 and Z-Image can be "
-         "converted",
-         name, verdict.is_adapter ? "an adapter of " : "no adapter but ", verdict.name,
-         verdict.evidence);
-  }
-  if (verdict.id.empty())
-    fail(ErrorKind::mismatch, "nothing in {} shows which model it is for: give --model", name);
-  return lora::tools::account_for(adapter, engine::published_names(verdict.id), false);
-}
-
 }  // namespace
 
 LoraConversion convert_lora(const fs::path& file, const fs::path& output,
@@ -60,7 +42,9 @@ LoraConversion convert_lora(const fs::path& file, const fs::path& output,
     fail(ErrorKind::invalid_argument, "\"{}\" is written as safetensors: name it .safetensors",
          output.string());
   }
-  const lora::tools::Account account = account_to_convert(file, options.model);
+  const auto adapter = lora::AdapterFile::open(engine::find_adapter(file, options.model));
+  const lora::tools::Account account = lora::tools::account_for(
+      adapter, engine::names_for(*adapter, options.model, "converted"), false);
   const lora::tools::Conversion result = lora::tools::convert(account, how);
   weights::write_safetensors(output, result.tensors, result.metadata);
   return {.modules = result.modules,

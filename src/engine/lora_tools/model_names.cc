@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "engine/roots.h"
+#include "lora/bind/family.h"
 #include "models/families.h"
 
 namespace velatura::engine {
@@ -43,6 +45,29 @@ std::shared_ptr<const lora::tools::ModelNames> names_of(const LoraModel& model) 
   models::FamilyShape shape = models::of_model(path);
   std::string title = fmt::format("{} ({})", path.string(), shape.title);
   return names_of_shape(std::move(shape), std::move(title));
+}
+
+std::string family_shown(const lora::AdapterFile& file, std::string_view purpose) {
+  const lora::FamilyVerdict verdict = lora::detect_family(file);
+  if (!verdict.is_adapter || (verdict.id.empty() && !verdict.name.empty())) {
+    fail(ErrorKind::mismatch,
+         "{} is {}{} ({}); adapters of SD1.5, SDXL, FLUX.1 and Z-Image can be {}",
+         file.path().filename().string(), verdict.is_adapter ? "an adapter of " : "no adapter but ",
+         verdict.name, verdict.evidence, purpose);
+  }
+  return verdict.id;
+}
+
+std::shared_ptr<const lora::tools::ModelNames> names_for(const lora::AdapterFile& file,
+                                                         const LoraModel& model,
+                                                         std::string_view purpose) {
+  if (!model.name.empty()) return names_of(model);
+  const std::string family = family_shown(file, purpose);
+  if (family.empty()) {
+    fail(ErrorKind::mismatch, "nothing in {} shows which model it is for: give --model",
+         file.path().filename().string());
+  }
+  return published_names(family);
 }
 
 fs::path find_adapter(const fs::path& file, const LoraModel& model) {

@@ -17,6 +17,15 @@ std::shared_ptr<const lora::tools::ModelNames> published_names(std::string_view 
 /// not_found, bad_file, unsupported.
 std::shared_ptr<const lora::tools::ModelNames> names_of(const LoraModel& model);
 
+/// The model that is asked for, else the published one of the family that the file shows. Throws
+/// mismatch for a file that is no adapter of ours or shows no family; `purpose` ends the sentence:
+/// "compared", "converted".
+std::shared_ptr<const lora::tools::ModelNames> names_for(const lora::AdapterFile& file,
+                                                         const LoraModel& model,
+                                                         std::string_view purpose);
+/// The id of the family that the file shows, empty where it shows none. Throws as names_for().
+std::string family_shown(const lora::AdapterFile& file, std::string_view purpose);
+
 /// An existing path as it is, else the adapter of that name in the model folders. Throws not_found.
 std::filesystem::path find_adapter(const std::filesystem::path& file, const LoraModel& model);
 

@@ -149,6 +149,8 @@ bool has(const ModuleInput& input, Role role);
 /// The factor of an additive kind of rank `rank` > 0: a stored `scale` wins, then α/rank, then what
 /// stands outside the tensors, else 1; times `scalar`. Not finite: a bad_file.
 float scale_of(const ModuleInput& input, std::int64_t rank);
+/// `scale` as a float; one that float32 cannot hold is a bad_file with the module's name.
+float finite_scale(const ModuleInput& input, double scale);
 /// a [m, k] · b [k, n], f32, accumulated in f32 over k in order or better.
 Tensor product(const Tensor& a, const Tensor& b);
 

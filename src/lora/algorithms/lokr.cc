@@ -156,12 +156,7 @@ std::shared_ptr<const ops::Weight> build(const StoredFactor& factor) {
 float scale_without_alpha(const ModuleInput& input) {
   double scale = has(input, Role::scale) ? read_number(input, Role::scale) : 1;
   if (has(input, Role::scalar)) scale *= read_number(input, Role::scalar);
-  const auto factor = static_cast<float>(scale);
-  if (!std::isfinite(factor)) {
-    fail(ErrorKind::bad_file, "the scale of \"{}\", {}, is beyond float32", input.module.name,
-         scale);
-  }
-  return factor;
+  return finite_scale(input, scale);
 }
 
 /// The file's number under `key`, nullopt where it is none.

@@ -75,6 +75,15 @@ Tensor read_f32(const ModuleInput& input, Role role) {
   return to_f32(read_finite(input, role));
 }
 
+float finite_scale(const ModuleInput& input, double scale) {
+  const auto factor = static_cast<float>(scale);
+  if (!std::isfinite(factor)) {
+    fail(ErrorKind::bad_file, "the scale of \"{}\", {}, is beyond float32", input.module.name,
+         scale);
+  }
+  return factor;
+}
+
 float scale_of(const ModuleInput& input, std::int64_t rank) {
   double scale = 1;
   if (has(input, Role::scale)) {
@@ -85,12 +94,7 @@ float scale_of(const ModuleInput& input, std::int64_t rank) {
     scale = outside->factor(input.path, rank);
   }
   if (has(input, Role::scalar)) scale *= read_number(input, Role::scalar);
-  const auto factor = static_cast<float>(scale);
-  if (!std::isfinite(factor)) {
-    fail(ErrorKind::bad_file, "the scale of \"{}\", {}, is beyond float32", input.module.name,
-         scale);
-  }
-  return factor;
+  return finite_scale(input, scale);
 }
 
 }  // namespace velatura::lora

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "lora/algorithms/matrix.h"
 #include "lora/tools/low_rank_fit.h"
 #include "lora/tools/pairs.h"
 
@@ -59,17 +60,6 @@ bool same_place(const Placement& a, const Placement& b) {
   return std::ranges::equal(a.pieces, b.pieces, [](const Piece& left, const Piece& right) {
     return left.target == right.target && left.rows == right.rows;
   });
-}
-
-Tensor transposed(const Tensor& matrix) {
-  Tensor values = to_f32(matrix),
-         result = Tensor::allocate({values.size(1), values.size(0)}, DType::f32);
-  for (std::int64_t r = 0; r < values.size(0); ++r) {
-    for (std::int64_t c = 0; c < values.size(1); ++c)
-      result.mutable_data<float>()[c * values.size(0) + r] =
-          values.data<float>()[r * values.size(1) + c];
-  }
-  return from_f32(result, matrix.dtype());
 }
 
 class Converter {

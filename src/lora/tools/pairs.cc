@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "lora/algorithms/matrix.h"
 
 namespace velatura::lora::tools {
 
@@ -11,12 +12,6 @@ namespace {
 
 std::size_t row_bytes(const Tensor& matrix) {
   return matrix.byte_size() / static_cast<std::size_t>(std::max<std::int64_t>(matrix.size(0), 1));
-}
-
-Shape with_rows(const Shape& shape, std::int64_t rows) {
-  std::vector<std::int64_t> extents(shape.extents().begin(), shape.extents().end());
-  extents[0] = rows;
-  return Shape(extents);
 }
 
 /// up [rows, r] without its trailing unit axes.
