@@ -88,4 +88,41 @@ Tensor linear_low_rank(Context& context, const Tensor& x, const Weight& weight, 
   return epilogue.residual == nullptr ? y : add(context, y, *epilogue.residual);
 }
 
+std::optional<Tensor> linear_low_rank(Context& context, const Tensor& x,
+                                      std::span<const LowRankRows> rows, const Epilogue& epilogue) {
+  expect_compute_type("linear_low_rank", x);
+  if (epilogue.activation != Activation::none || rows.empty()) return std::nullopt;
+  const std::int64_t out = rows.front().weight->shape()[0];
+  Tensor y = context.allocate(with_last(x.shape(), out), x.dtype());
+  expect_like("linear_low_rank", "residual", epilogue.residual, y.shape(), y.dtype());
+  const auto run = [&](const LowRankRows& part) {
+    if (part.weight->shape() != Shape{out, x.size(-1)}) {
+      fail(ErrorKind::mismatch, "linear_low_rank: rows {} to {} of {} do not fit weight {}",
+           part.begin, part.end, x.shape().to_string(), part.weight->shape().to_string());
+    }
+    expect_f32_vector("linear_low_rank", "bias", *part.bias, out);
+    const Tensor from = x.slice(part.begin, part.end);
+    Tensor to = y.slice(part.begin, part.end);
+    Tensor residual;
+    if (epilogue.residual) residual = epilogue.residual->slice(part.begin, part.end);
+    const Epilogue end{.residual = epilogue.residual ? &residual : nullptr};
+    if (to.count() == 0) return true;
+    if (part.low_rank) {
+      const LowRank& own = *part.low_rank;
+      check_pair(own.down, 2, own.scales, own.up, from, to);
+      return context.table().linear_low_rank(from, *part.weight, *part.bias, own, end, to);
+    }
+    context.table().linear(from, *part.weight, *part.bias, end, to);
+    return true;
+  };
+  // Ranks first: they alone may be refused.
+  for (const LowRankRows& part : rows) {
+    if (part.low_rank && !run(part)) return std::nullopt;
+  }
+  for (const LowRankRows& part : rows) {
+    if (!part.low_rank) run(part);
+  }
+  return y;
+}
+
 }  // namespace velatura::ops

@@ -1,6 +1,9 @@
 // The live form of LoRA: a pair of thin products added to a layer's output.
 #pragma once
 
+#include <optional>
+#include <span>
+
 #include "ops/conv2d.h"
 
 namespace velatura::ops {
@@ -30,5 +33,21 @@ struct LowRank {
 /// with an error of the size of bf16's rounding of weights.
 Tensor linear_low_rank(Context& context, const Tensor& x, const Weight& weight, const Tensor& bias,
                        const LowRank& low_rank, const Epilogue& epilogue = {});
+
+/// Rows [begin, end) of axis 0 of a linear layer with parameters and ranks of their own.
+struct LowRankRows {
+  std::int64_t begin = 0, end = 0;
+  const Weight* weight = nullptr;
+  const Tensor* bias = nullptr;     ///< may be absent inside
+  std::optional<LowRank> low_rank;  ///< none: the plain product
+};
+
+/// linear_low_rank for each range of rows, into one y; the ranges cover axis 0 of x in ascending
+/// order. No product is done twice and y is written once. nullopt, with nothing to see of it, where
+/// the backend has no faster way than a product for all rows and low_rank_update for each range, or
+/// where an activation waits for the sum.
+std::optional<Tensor> linear_low_rank(Context& context, const Tensor& x,
+                                      std::span<const LowRankRows> rows,
+                                      const Epilogue& epilogue = {});
 
 }  // namespace velatura::ops

@@ -98,6 +98,41 @@ TEST(LiveAdapters, BothWaysAreTaken) {
   EXPECT_FALSE(merges_low_rank(spec, 128, 77));
 }
 
+/// Three pictures with ranks of their own, one without, one with another weight: what each is
+/// alone.
+TEST(LiveAdapters, RowsWithRanksOfTheirOwnAreAsAlone) {
+  for (const DType type : compute_types()) {
+    for (const Layer& l : {Layer{5, 96, 64, 80, 4}, Layer{5, 1024, 64, 96, 4}}) {
+      const Inputs in(l, type);
+      Side side(make_cpu_backend(), type);
+      const Weight weight(in.weight), other(uniform_tensor({l.out, l.in}, type, 8));
+      const Weight down(in.down), up(in.up), second(uniform_tensor({6, l.in}, type, 9)),
+          second_up(uniform_tensor({l.out, 6}, type, 10));
+      const Tensor second_scales = uniform_tensor({6}, DType::f32, 11), no_bias;
+      const std::vector<ops::LowRankRows> parts = {
+          {0, 1, &weight, &in.bias, ops::LowRank{down, in.scales, up}},
+          {1, 2, &weight, &in.bias, {}},
+          {2, 4, &weight, &in.bias, ops::LowRank{second, second_scales, second_up}},
+          {4, 5, &other, &no_bias, ops::LowRank{down, in.scales, up}}};
+      const auto y = ops::linear_low_rank(side.context(), in.x, parts, {.residual = &in.residual});
+      ASSERT_EQ(y.has_value(), type == DType::bf16 && cpu_features().avx512_bf16);
+      EXPECT_FALSE(
+          ops::linear_low_rank(side.context(), in.x, parts, {.activation = Activation::silu}));
+      if (!y) continue;
+      for (const ops::LowRankRows& part : parts) {
+        const Tensor x = in.x.slice(part.begin, part.end),
+                     residual = in.residual.slice(part.begin, part.end);
+        const ops::Epilogue end{.residual = &residual};
+        const Tensor alone = part.low_rank
+                                 ? ops::linear_low_rank(side.context(), x, *part.weight, *part.bias,
+                                                        *part.low_rank, end)
+                                 : ops::linear(side.context(), x, *part.weight, *part.bias, end);
+        EXPECT_TRUE(testing::bit_identical(y->slice(part.begin, part.end), alone)) << part.begin;
+      }
+    }
+  }
+}
+
 TEST(LiveAdapters, ScalesOfZeroLeaveEveryBit) {
   for (const DType type : compute_types()) {
     Inputs inputs({1, 300, 48, 80, 8}, type);
