@@ -7,6 +7,7 @@
 
 #include "apps/cli/commands/commands.h"
 #include "apps/cli/interrupt.h"
+#include "apps/cli/lost_file.h"
 #include "velatura/error.h"
 
 namespace velatura::cli {
@@ -44,6 +45,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", VELATURA_VERSION);
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "the help of every command");
+  explain_lost_files();
   Interrupt interrupt;  // before any thread is made: threads inherit the blocked signal
   add_commands(app, interrupt.token());
   try {

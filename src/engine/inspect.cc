@@ -36,6 +36,8 @@ std::string dump(const Json& json) {
 }
 
 bool is_picture(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored)) return false;  // opening a pipe would wait
   std::ifstream file(path, std::ios::binary);
   std::array<char, 32> head{};
   file.read(head.data(), head.size());
