@@ -26,7 +26,8 @@ struct ThinFactors {
   float scale = 1;                          ///< α / r and what else the file multiplies by
 };
 
-/// scale · w1 ⊗ w2 on a linear layer: w1 [out_l, in_m], w2 [out_k, in_n] (lora-formats §1.5).
+/// scale · w1 ⊗ w2: w1 [out_l, in_m], w2 [out_k, in_n] on a linear layer, [out_k, in_n, kh, kw] on
+/// a convolution (lora-formats §1.5).
 struct KroneckerFactors {
   std::shared_ptr<const ops::Weight> w1, w2;
   float scale = 1;
@@ -51,6 +52,9 @@ class ModuleDelta {
   virtual ~ModuleDelta() = default;
   /// Of the stored factors; 0 for kinds without a rank.
   virtual std::int64_t rank() const { return 0; }
+  /// How many of these ranks are among the first `first` > 0 that the file stores: all of a piece's
+  /// own may come later.
+  virtual std::int64_t ranks_among(std::int64_t first) const { return std::min(first, rank()); }
   /// True when nothing changes whatever the strength: the layer is then left alone.
   virtual bool is_zero() const { return false; }
   /// Whether the change at strength m is m times the change at 1. Where it is not, a kept change

@@ -26,7 +26,7 @@ class LokrDelta : public ModuleDelta {
   bool is_zero() const override { return is_zero_; }
   std::string remark() const override { return remark_; }
   const KroneckerFactors* kronecker() const override {
-    return weight_.rank() == 2 ? &factors_ : nullptr;
+    return factors_.w2->shape().rank() == weight_.rank() ? &factors_ : nullptr;
   }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override;
   std::unique_ptr<ModuleDelta> rows(std::span<const RowRange> rows) const override;
@@ -41,7 +41,7 @@ class LokrDelta : public ModuleDelta {
 
 Tensor LokrDelta::weight_change(const Pristine&, float strength, std::int64_t) const {
   const Tensor w1 = scaled(factors_.w1->original(), strength * factors_.scale);
-  const Tensor w2 = to_f32(factors_.w2->original());
+  const Tensor w2 = flattened(to_f32(factors_.w2->original()));
   const std::int64_t in_m = w1.size(1), out_k = w2.size(0), in_n = w2.size(1);
   Tensor change = Tensor::allocate(weight_, DType::f32);
   const float* outer = w1.data<float>();
@@ -152,6 +152,16 @@ std::shared_ptr<const ops::Weight> build(const StoredFactor& factor) {
   return as_weight(product(transposed(up), through_core(factor.core, down)));
 }
 
+/// `w2` with the layer's kernel as axes of its own, where the columns of w1 are channels alone: a
+/// convolution by factors. The first generation put the kernel's height into w1; what a product has
+/// to be is decided by the columns, not by who wrote the file.
+std::shared_ptr<const ops::Weight> with_kernel(std::shared_ptr<const ops::Weight> w2,
+                                               std::int64_t w1_columns, const Shape& weight) {
+  if (weight.rank() != 4 || weight[1] % w1_columns != 0) return w2;
+  return std::make_shared<const ops::Weight>(
+      w2->original().reshaped({w2->shape()[0], weight[1] / w1_columns, weight[2], weight[3]}));
+}
+
 /// Of two whole factors: α, whatever it says, is ignored.
 float scale_without_alpha(const ModuleInput& input) {
   double scale = has(input, Role::scale) ? read_number(input, Role::scale) : 1;
@@ -204,8 +214,9 @@ std::unique_ptr<ModuleDelta> make_lokr(const ModuleInput& input) {
   const std::int64_t rank = !w2.is_whole() ? w2.down.size(0) : !w1.is_whole() ? w1.down.size(0) : 0;
   const float scale = rank > 0 ? scale_of(input, rank) : scale_without_alpha(input);
   return std::make_unique<LokrDelta>(
-      KroneckerFactors{.w1 = build(w1), .w2 = build(w2), .scale = scale}, rank, input.weight,
-      rank > 0 ? std::string() : remark_on_alpha(input));
+      KroneckerFactors{
+          .w1 = build(w1), .w2 = with_kernel(build(w2), w1.columns, input.weight), .scale = scale},
+      rank, input.weight, rank > 0 ? std::string() : remark_on_alpha(input));
 }
 
 }  // namespace velatura::lora

@@ -17,24 +17,30 @@ namespace {
 class LoraDelta : public ModuleDelta {
  public:
   /// `bias`: what strength 1 adds to the layer's bias, f32 [out], or absent. `weight`: of the layer
-  /// once it is as wide as the file wants it.
-  LoraDelta(ThinFactors factors, Tensor bias, const Shape& weight, std::string remark)
+  /// once it is as wide as the file wants it. `first_rank`: of those that the file stores.
+  LoraDelta(ThinFactors factors, Tensor bias, const Shape& weight, std::string remark,
+            std::int64_t first_rank = 0)
       : factors_(std::move(factors)),
         bias_(std::move(bias)),
         weight_(weight),
         remark_(std::move(remark)),
+        first_rank_(first_rank),
         is_zero_(factors_.scale == 0 || is_all_zero(factors_.up->original()) ||
                  is_all_zero(factors_.down->original())) {}
 
   std::int64_t rank() const override { return factors_.up->shape()[1]; }
+  std::int64_t ranks_among(std::int64_t first) const override {
+    return std::clamp<std::int64_t>(first - first_rank_, 0, rank());
+  }
   bool is_zero() const override { return is_zero_ && (!bias_.defined() || is_all_zero(bias_)); }
   std::string remark() const override { return remark_; }
   const ThinFactors* thin() const override { return &factors_; }
 
   Tensor weight_change(const Pristine&, float strength, std::int64_t ranks) const override {
-    const std::int64_t used = ranks > 0 ? std::min(ranks, rank()) : rank();
+    const std::int64_t used = ranks > 0 ? ranks_among(ranks) : rank();
+    if (used == 0) return Tensor::zeros(weight_, DType::f32);
     const Tensor up =
-        scaled(first_columns(factors_.up->original(), used), strength * factors_.scale);
+        scaled(take_columns(factors_.up->original(), {0, used}), strength * factors_.scale);
     const Tensor down = to_f32(flattened(factors_.down->original()).slice(0, used));
     return product(up, down).reshaped(weight_);
   }
@@ -44,11 +50,20 @@ class LoraDelta : public ModuleDelta {
   std::unique_ptr<ModuleDelta> rows(std::span<const RowRange> rows) const override {
     Tensor up = take_rows(factors_.up->original(), rows);
     const Shape weight = with_rows(weight_, up.size(0));
-    return std::make_unique<LoraDelta>(
-        ThinFactors{.down = factors_.down,
-                    .up = std::make_shared<const ops::Weight>(std::move(up)),
-                    .scale = factors_.scale},
-        bias_.defined() ? take_rows(bias_, rows) : Tensor(), weight, remark_);
+    ThinFactors factors = factors_;
+    std::int64_t first_rank = first_rank_;
+    const RowRange used = used_columns(up);
+    if (used.count() > 0 && used.count() < rank()) {
+      // Other pieces' ranks would be multiplied by zeros.
+      up = take_columns(up, used);
+      factors.down = std::make_shared<const ops::Weight>(
+          factors_.down->original().slice(used.begin, used.end));
+      first_rank += used.begin;
+    }
+    factors.up = std::make_shared<const ops::Weight>(std::move(up));
+    return std::make_unique<LoraDelta>(std::move(factors),
+                                       bias_.defined() ? take_rows(bias_, rows) : Tensor(), weight,
+                                       remark_, first_rank);
   }
 
  private:
@@ -56,6 +71,7 @@ class LoraDelta : public ModuleDelta {
   Tensor bias_;
   Shape weight_;
   std::string remark_;
+  std::int64_t first_rank_;
   bool is_zero_;
 };
 

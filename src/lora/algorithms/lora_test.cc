@@ -121,6 +121,42 @@ TEST(Lora, BiasesOfTheLowRankLayersReachTheBias) {
             ErrorKind::mismatch);
 }
 
+/// Three layers joined into one, each with ranks of its own and zeros elsewhere (lora-formats
+/// §2.8).
+TEST(Lora, APieceOfAJoinedProjectionHasItsOwnRanksAlone) {
+  constexpr std::int64_t kRows = 4, kRank = 2, kPieces = 3, kColumns = 5;
+  const Tensor down = uniform_tensor({kPieces * kRank, kColumns}, DType::f16, 1);
+  Tensor up = uniform_tensor({kPieces * kRows, kPieces * kRank}, DType::f32, 2);
+  for (std::int64_t i = 0; i < up.count(); ++i) {
+    const std::int64_t row = i / (kPieces * kRank), rank = i % (kPieces * kRank);
+    if (row / kRows != rank / kRank) up.mutable_floats()[static_cast<std::size_t>(i)] = 0;
+  }
+  const auto module = AdapterModule({kPieces * kRows, kColumns})
+                          .add("lora_down.weight", down)
+                          .add("lora_up.weight", up)
+                          .add("alpha", 3.0F);
+  const MadeDelta whole = module.make();
+  for (std::int64_t k = 0; k < kPieces; ++k) {
+    const std::vector<RowRange> rows = {{k * kRows, (k + 1) * kRows}};
+    const auto piece = whole.delta->rows(rows);
+    EXPECT_EQ(piece->rank(), kRank);
+    EXPECT_EQ(piece->thin()->scale, whole.delta->thin()->scale) << "α over all stored ranks";
+    EXPECT_TRUE(testing::bit_identical(piece->thin()->down->original(),
+                                       down.slice(k * kRank, (k + 1) * kRank)));
+    for (std::int64_t ranks = 0; ranks <= kPieces * kRank + 1; ++ranks) {
+      EXPECT_TRUE(testing::bit_identical(
+          piece->weight_change(no_base, -0.5F, ranks),
+          gather_rows(whole.delta->weight_change(no_base, -0.5F, ranks), rows)))
+          << "the first " << ranks << " ranks of the file";
+      if (ranks > 0)
+        EXPECT_EQ(piece->ranks_among(ranks), std::clamp<std::int64_t>(ranks - k * kRank, 0, kRank));
+    }
+    EXPECT_EQ(piece->rows(std::vector<RowRange>{{1, 3}})->ranks_among(k * kRank + 1), 1);
+  }
+  const auto over = whole.delta->rows(std::vector<RowRange>{{kRows - 1, kRows + 1}});
+  EXPECT_EQ(over->rank(), 2 * kRank) << "rows of two pieces";
+}
+
 TEST(Lora, BiasWithoutABiasToAddToIsSaid) {
   const auto made = AdapterModule({7, 5})
                         .add("lora_A.weight", uniform_tensor({4, 5}, DType::f32, 1))

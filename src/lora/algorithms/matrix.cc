@@ -48,17 +48,35 @@ Tensor transposed(const Tensor& matrix) {
   return result;
 }
 
-Tensor first_columns(const Tensor& matrix, std::int64_t columns) {
+Tensor take_columns(const Tensor& matrix, RowRange columns) {
   const std::int64_t rows = matrix.size(0), stored = columns_of(matrix);
-  VELATURA_CHECK(columns <= stored);
-  Tensor result = Tensor::allocate({rows, columns}, matrix.dtype());
+  VELATURA_CHECK(columns.begin >= 0 && columns.begin <= columns.end && columns.end <= stored);
+  Tensor result = Tensor::allocate({rows, columns.count()}, matrix.dtype());
   const std::size_t width = size_of(matrix.dtype());
   for (std::int64_t r = 0; r < rows; ++r) {
-    std::memcpy(result.mutable_bytes() + static_cast<std::size_t>(r * columns) * width,
-                matrix.bytes() + static_cast<std::size_t>(r * stored) * width,
-                static_cast<std::size_t>(columns) * width);
+    std::memcpy(result.mutable_bytes() + static_cast<std::size_t>(r * columns.count()) * width,
+                matrix.bytes() + static_cast<std::size_t>(r * stored + columns.begin) * width,
+                static_cast<std::size_t>(columns.count()) * width);
   }
   return result;
+}
+
+RowRange used_columns(const Tensor& matrix) {
+  const std::int64_t stored = columns_of(matrix);
+  const std::size_t width = size_of(matrix.dtype());
+  const auto is_used = [&](std::int64_t column) {
+    for (std::int64_t row = 0; row < matrix.size(0); ++row) {
+      const std::byte* value =
+          matrix.bytes() + static_cast<std::size_t>(row * stored + column) * width;
+      if (std::any_of(value, value + width, [](std::byte byte) { return byte != std::byte{0}; }))
+        return true;
+    }
+    return false;
+  };
+  RowRange used{0, stored};
+  while (used.begin < used.end && !is_used(used.begin)) ++used.begin;
+  while (used.end > used.begin && !is_used(used.end - 1)) --used.end;
+  return used;
 }
 
 Tensor take_rows(const Tensor& whole, std::span<const RowRange> rows) {

@@ -32,8 +32,12 @@ Kernel kernel_of(const Shape& weight);
 
 /// [m, n] → [n, m], of any type.
 Tensor transposed(const Tensor& matrix);
-/// The first `columns` of every row.
-Tensor first_columns(const Tensor& matrix, std::int64_t columns);
+/// Columns [begin, end) of every row.
+Tensor take_columns(const Tensor& matrix, RowRange columns);
+/// From the first to the last column that holds anything but zeros; empty where none does. Rows of
+/// one layer of a fused projection use some ranks alone where layers were joined, each with ranks
+/// of its own (lora-formats §2.8).
+RowRange used_columns(const Tensor& matrix);
 /// gather_rows(), sharing the storage where the rows are one range.
 Tensor take_rows(const Tensor& whole, std::span<const RowRange> rows);
 /// factor · values as f32, in new memory.

@@ -64,6 +64,9 @@ class SumDelta : public ModuleDelta {
   SumDelta(std::vector<std::unique_ptr<ModuleDelta>> parts, bool is_first_alone)
       : parts_(std::move(parts)), is_first_alone_(is_first_alone) {}
   std::int64_t rank() const override { return parts_.front()->rank(); }
+  std::int64_t ranks_among(std::int64_t first) const override {
+    return parts_.front()->ranks_among(first);
+  }
   bool is_zero() const override {
     return std::ranges::all_of(parts_, [](const auto& part) { return part->is_zero(); });
   }

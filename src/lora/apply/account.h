@@ -13,7 +13,7 @@ namespace velatura::lora {
 /// Ways in which adapters act on a layer. A layer may take several at once.
 enum class Form {
   thin,           ///< all LoRAs and LoCons of the layer as one pair of thin products
-  kronecker,      ///< a LoKr by its factors
+  kronecker,      ///< a LoKr by its factors, on linear layers and convolutions
   tucker,         ///< three convolutions
   stand_in,       ///< a weight W + Σ ΔW made from the pristine one, kept: costs nothing per step
   recomputed,     ///< the same, made anew each time the layer runs: the memory budget was spent
@@ -33,6 +33,10 @@ struct LayerAccount {
   /// Of stand-ins already made: ‖(stored W' − W) − ΔW‖ / ‖ΔW‖, what rounding W' to its type cost
   /// the adapters; 0 where nothing was rounded.
   double error = 0;
+  double squared_change = 0, squared_error = 0;  ///< ‖ΔW‖² of them, and what was lost of it
+
+  /// Takes in how the same layer was served at a later moment.
+  void join(const LayerAccount& later);
 };
 
 struct ComponentAccount {
@@ -40,8 +44,11 @@ struct ComponentAccount {
   std::array<std::size_t, kForms> counts{};  ///< layers that have a form, by Form
   std::size_t bytes = 0;
   double error = 0;  ///< over all stand-ins made: root of Σ‖error‖² / Σ‖ΔW‖²
+  double squared_change = 0, squared_error = 0;  ///< those sums
   std::vector<LayerAccount> layers;  ///< those that an adapter acts on, in the model's order
 
+  /// The next layer, in the model's order; counted into the sums.
+  void add(LayerAccount layer);
   std::size_t count(Form form) const { return counts[static_cast<std::size_t>(form)]; }
   /// "unet: 128 thin, 3 stand-in (21.0 MB)"; counts of 0 are left out.
   std::string summary() const;

@@ -44,6 +44,30 @@ TEST_F(AdapterRunTest, OutsideItsStepsAnAdapterIsAbsent) {
   EXPECT_EQ(set.patches(0), nullptr);
 }
 
+TEST_F(AdapterRunTest, TheAccountOfARunKeepsWhatIsOver) {
+  AdapterSet set =
+      make({scheduled(use(0, 1), {.end_step = 1}), scheduled(use(1, 1), {.first_step = 1}),
+            scheduled(use(2, 1), {.first_step = 5})});
+  const auto tables = testing::test_backends();
+  EXPECT_TRUE(set.account_of_run().at(0).layers.empty()) << "laid, but no model ran with it";
+  run(*tables.front(), set);
+  set.advance({.step = 1, .steps = 6});
+  run(*tables.front(), set);
+  set.advance({.step = 2, .steps = 6});
+  EXPECT_FALSE(set.advance({.step = 3, .steps = 6}));
+  const ComponentAccount now = set.account().at(0), whole = set.account_of_run().at(0);
+  EXPECT_EQ(now.count(Form::thin), 1u) << now.summary();
+  EXPECT_EQ(whole.count(Form::thin), 3u) << whole.summary();
+  EXPECT_EQ(whole.count(Form::kronecker), 1u);
+  EXPECT_EQ(whole.count(Form::tucker), 1u);
+  EXPECT_EQ(whole.layers.size(), 5u);
+  const auto query = std::ranges::find(whole.layers, M::kQuery, &LayerAccount::path);
+  ASSERT_NE(query, whole.layers.end());
+  EXPECT_EQ(query->forms, (std::vector{Form::thin, Form::kronecker})) << "one after the other";
+  EXPECT_EQ(query->adapters, 1u);
+  EXPECT_GT(whole.error, 0);
+}
+
 TEST_F(AdapterRunTest, FusedSetsKeepWhatIsScheduledLive) {
   const Schedule late{.first_step = 2};
   AdapterSet set = fused({scheduled(use(0, 0.8f), late), use(1, 0.5f)});

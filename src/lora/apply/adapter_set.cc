@@ -17,6 +17,20 @@ struct Layer {
   LayerPlan plan;
   std::vector<float> strengths;
   std::unique_ptr<LayerForms> forms;
+  bool is_served = false;  ///< a model was given these forms
+  std::optional<LayerAccount> earlier;
+
+  /// Notes what a model was given, before it changes.
+  void remember() {
+    if (!is_served) return;
+    is_served = false;
+    if (forms == nullptr) return;
+    if (earlier) {
+      earlier->join(forms->account());
+    } else {
+      earlier = forms->account();
+    }
+  }
 };
 
 struct ComponentState {
@@ -24,7 +38,8 @@ struct ComponentState {
   std::vector<float> moments;  ///< of each use, strength × schedule, that the layers show
   nn::LayerPatches patches;
   std::shared_ptr<const BaseWeights> base;
-  std::size_t touched = 0;  ///< layers with forms
+  std::size_t touched = 0;     ///< layers with forms
+  bool is_handed_out = false;  ///< since the last change
 };
 
 bool same_mask(const Tensor& a, const Tensor& b) {
@@ -73,6 +88,7 @@ struct AdapterSet::State {
   void update(std::size_t component);
   std::shared_ptr<const BaseWeights> base_now(std::size_t component) const;
   float strength(const LayerMember& member, std::size_t component, nn::LayerId layer) const;
+  std::vector<float> strengths(std::size_t component, const LayerPlan& plan) const;
   float schedule_factor(std::size_t use, std::size_t component) const;
   bool changes_while_running(std::size_t use) const {
     return options.control != nullptr || !uses[use].schedule.is_constant();
@@ -89,6 +105,7 @@ AdapterSet::AdapterSet(std::span<const Component> components, std::vector<Adapte
   state_->mode = mode;
   state_->options = std::move(options);
   if (!state_->options.cache) state_->options.cache = std::make_shared<StackCache>();
+  if (!state_->options.budget) state_->options.budget = std::make_shared<StandInBudget>();
   for (const AdapterUse& use : state_->uses) check_factors(use, components);
   state_->plan();
   state_->share_memory();
@@ -129,24 +146,24 @@ void AdapterSet::State::plan() {
   }
 }
 
-/// Rooms are given in the model's order: which layers are kept depends on nothing but the uses.
+/// Rooms are given in the model's order: which layers are kept depends on nothing but the uses, and
+/// on the sets that had their rooms before.
 void AdapterSet::State::share_memory() {
-  std::size_t left = options.most_bytes;
-  const auto take = [&](std::size_t bytes) {
-    if (bytes > left) return false;
-    left -= bytes;
-    return true;
-  };
+  if (mode == Mode::fused) return;
   for (std::size_t component = 0; component < components.size(); ++component) {
+    const Component& of = components[component];
     for (Layer& layer : states[component].layers) {
-      const DenseBytes bytes =
-          dense_bytes(layer.plan, components[component].tree->layer(layer.plan.id),
-                      components[component].part, options.weight_type);
-      layer.plan.keeps_weight = mode == Mode::fused || take(bytes.weights);
-      const bool changes = std::ranges::any_of(layer.plan.members, [&](const LayerMember& member) {
+      LayerPlan& plan = layer.plan;
+      const nn::LayerInfo& info = of.tree->layer(plan.id);
+      const DenseBytes bytes = dense_bytes(plan, info, of.part, options.weight_type);
+      const bool moves = std::ranges::any_of(plan.members, [&](const LayerMember& member) {
         return changes_while_running(member.use);
       });
-      layer.plan.keeps_changes = changes && mode == Mode::live && take(bytes.changes);
+      std::vector<std::uint64_t> key;
+      if (!moves)
+        key = dense_key(plan, info, of.part, options.weight_type, strengths(component, plan));
+      plan.keeps_weight = options.budget->take(key, bytes.weights);
+      plan.keeps_changes = moves && options.budget->take({}, bytes.changes);
     }
   }
 }
@@ -165,6 +182,14 @@ float AdapterSet::State::strength(const LayerMember& member, std::size_t compone
          member.adapter);
   }
   return strength;
+}
+
+std::vector<float> AdapterSet::State::strengths(std::size_t component,
+                                                const LayerPlan& plan) const {
+  std::vector<float> strengths;
+  for (const LayerMember& member : plan.members)
+    strengths.push_back(strength(member, component, plan.id));
+  return strengths;
 }
 
 FormContext AdapterSet::State::context(std::size_t component, const LayerPlan& plan) const {
@@ -226,10 +251,11 @@ void AdapterSet::State::update(std::size_t component) {
   const std::shared_ptr<const BaseWeights> base = base_now(component);
   const bool same_base = base == state.base;
   state.base = base;
+  if (std::exchange(state.is_handed_out, false)) {
+    for (Layer& layer : state.layers) layer.is_served = true;
+  }
   for (Layer& layer : state.layers) {
-    std::vector<float> strengths;
-    for (const LayerMember& member : layer.plan.members)
-      strengths.push_back(strength(member, component, layer.plan.id));
+    std::vector<float> strengths = this->strengths(component, layer.plan);
     if (same_base && strengths == layer.strengths) continue;
     const bool acts = std::ranges::any_of(strengths, [](float strength) { return strength != 0; });
     const bool same_members =
@@ -237,6 +263,7 @@ void AdapterSet::State::update(std::size_t component) {
         std::ranges::equal(strengths, layer.strengths,
                            [](float now, float then) { return (now == 0) == (then == 0); });
     nn::LayerPatch& patch = state.patches.at(layer.plan.id);
+    layer.remember();
     if (same_base && same_members) {
       layer.forms->set_strengths(strengths);
       patch.bias = layer.forms->bias();
@@ -258,8 +285,10 @@ void AdapterSet::State::update(std::size_t component) {
 }
 
 const nn::LayerPatches* AdapterSet::patches(std::size_t component) const {
-  const bool touched = component < state_->states.size() && state_->states[component].touched > 0;
-  return touched ? &state_->states[component].patches : nullptr;
+  if (component >= state_->states.size() || state_->states[component].touched == 0) return nullptr;
+  ComponentState& state = state_->states[component];
+  state.is_handed_out = true;
+  return &state.patches;
 }
 
 std::size_t AdapterSet::size() const {
@@ -320,23 +349,27 @@ bool AdapterSet::advance(const Moment& moment) {
 std::vector<ComponentAccount> AdapterSet::account() const {
   std::vector<ComponentAccount> accounts;
   for (std::size_t component = 0; component < state_->components.size(); ++component) {
-    ComponentAccount account{.component = state_->components[component].name};
-    double change = 0, error = 0;
+    accounts.push_back({.component = state_->components[component].name});
     for (const Layer& layer : state_->states[component].layers) {
-      if (layer.forms == nullptr) continue;
-      LayerAccount own = layer.forms->account();
-      const auto made = layer.forms->weight() ? layer.forms->weight()->made() : nullptr;
-      if (made && made->change > 0) {
-        own.error = std::sqrt(made->error / made->change);
-        change += made->change;
-        error += made->error;
-      }
-      for (const Form form : own.forms) ++account.counts[static_cast<std::size_t>(form)];
-      account.bytes += own.bytes;
-      account.layers.push_back(std::move(own));
+      if (layer.forms != nullptr) accounts.back().add(layer.forms->account());
     }
-    if (change > 0) account.error = std::sqrt(error / change);
-    accounts.push_back(std::move(account));
+  }
+  return accounts;
+}
+
+std::vector<ComponentAccount> AdapterSet::account_of_run() const {
+  std::vector<ComponentAccount> accounts;
+  for (std::size_t component = 0; component < state_->components.size(); ++component) {
+    const ComponentState& state = state_->states[component];
+    accounts.push_back({.component = state_->components[component].name});
+    for (const Layer& layer : state.layers) {
+      std::optional<LayerAccount> own = layer.earlier;
+      if (layer.forms != nullptr && (layer.is_served || state.is_handed_out)) {
+        const LayerAccount now = layer.forms->account();
+        own ? own->join(now) : void(own = now);
+      }
+      if (own) accounts.back().add(*std::move(own));
+    }
   }
   return accounts;
 }

@@ -11,6 +11,7 @@
 #include "lora/apply/account.h"
 #include "lora/apply/adapter_use.h"
 #include "lora/apply/stack_cache.h"
+#include "lora/apply/stand_in_budget.h"
 #include "lora/apply/strength_control.h"
 #include "nn/delta.h"
 
@@ -30,9 +31,9 @@ struct SetOptions {
   /// Of stand-ins and fused weights: f32, or bf16 where that is what the run computes in, in half
   /// the memory. They are summed in f32 and rounded once.
   DType weight_type = DType::f32;
-  /// Bytes of stand-ins and dense changes that a live set keeps; what is beyond is made whenever
-  /// the layer runs, with the same bits.
-  std::size_t most_bytes = std::size_t{2} << 30;
+  /// For the stand-ins and dense changes that a live set keeps; what is beyond is made whenever the
+  /// layer runs, with the same bits. Null: the set has one of its own.
+  std::shared_ptr<StandInBudget> budget{};
   /// Extents of the picture as the denoiser sees it (the latent's), for regions alone.
   std::int64_t picture_height = 0, picture_width = 0;
 };
@@ -75,6 +76,10 @@ class AdapterSet {
 
   /// How each layer is served at this moment, a component each.
   std::vector<ComponentAccount> account() const;
+  /// How each layer was served in the whole run: all that patches() has ever handed out, so that an
+  /// adapter whose steps are over is there. Bytes and adapters of a layer are the most of any
+  /// moment.
+  std::vector<ComponentAccount> account_of_run() const;
 
  private:
   struct State;

@@ -150,6 +150,12 @@ void check(const AdapterUse& use) {
 
 std::vector<AdapterUse> in_fixed_order(std::vector<AdapterUse> named) {
   std::ranges::for_each(named, check);
+  for (AdapterUse& use : named) {
+    // A mask that hides nothing is none, also for the layers that see no picture.
+    if (use.region.defined() &&
+        std::ranges::all_of(use.region.floats(), [](float value) { return value == 1; }))
+      use.region = {};
+  }
   std::ranges::sort(named, comes_before);
   std::vector<AdapterUse> uses;
   for (AdapterUse& use : named) {

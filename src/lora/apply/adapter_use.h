@@ -31,7 +31,8 @@ struct AdapterUse {
   Schedule schedule{};
   /// Where on the picture it acts, f32 [H, W] in 0 … 1, of any resolution, feathered by whoever
   /// made it; absent: everywhere. The denoiser's picture tokens get mask ⊙ Δy; what sees no picture
-  /// tokens (time and text projections) and norms get nothing; text encoders know no region.
+  /// tokens (time and text projections) and norms get nothing; text encoders know no region. A mask
+  /// of ones alone is no mask, to the bit.
   Tensor region{};
 
   float strength(weights::Part part) const;
@@ -44,7 +45,8 @@ struct AdapterUse {
 void check(const AdapterUse& use);
 
 /// By content hash, then by all else: an order that does not depend on how they were named. Uses
-/// that differ in nothing but strengths are one, with the sum of their strengths.
+/// that differ in nothing but strengths are one, with the sum of their strengths; masks of ones
+/// alone are taken away.
 std::vector<AdapterUse> in_fixed_order(std::vector<AdapterUse> named);
 
 }  // namespace velatura::lora

@@ -1,8 +1,11 @@
 #include "lora/apply/layer_plan.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 #include "base/error.h"
+#include "ops/kronecker.h"
 
 namespace velatura::lora {
 
@@ -12,19 +15,15 @@ bool multiplies(const nn::LayerInfo& layer) {
   return layer.kind == nn::LayerKind::linear || layer.kind == nn::LayerKind::conv2d;
 }
 
-/// A convolution of a single tap that stays in place is a product a pixel.
-bool is_pointwise(const nn::LayerInfo& layer) {
-  const Shape& weight = layer.weight->shape();
-  const ops::ConvGeometry& geometry = layer.geometry;
-  return weight.rank() == 4 && weight[2] == 1 && weight[3] == 1 && geometry.stride == 1 &&
-         geometry.pad_top == 0 && geometry.pad_left == 0 && geometry.pad_bottom == 0 &&
-         geometry.pad_right == 0;
-}
-
-bool serves(const KroneckerFactors& factors, const nn::LayerInfo& layer) {
-  const bool is_kernel = factors.w2->shape().rank() == 4;
-  if (layer.kind == nn::LayerKind::conv2d) return is_kernel || is_pointwise(layer);
-  return !is_kernel;
+/// Whether the factors are the cheaper way. Beyond half of the layer's own product they are no thin
+/// form any more, and a weight that stands in, which costs nothing once it is made, serves; under a
+/// mask the other way is a whole product.
+bool serves(const KroneckerFactors& factors, const LayerMember& member,
+            const nn::LayerInfo& layer) {
+  if ((layer.kind == nn::LayerKind::conv2d) != (factors.w2->shape().rank() == 4)) return false;
+  const std::int64_t own = layer.weight->shape().count();
+  const std::int64_t most = member.region ? own : own / 2;
+  return ops::KroneckerShape::of(*factors.w1, *factors.w2).multiplications() <= most;
 }
 
 void check_width(const LayerMember& member, const nn::LayerInfo& layer) {
@@ -50,7 +49,8 @@ Form form_of(const LayerMember& member, const nn::LayerInfo& layer, weights::Par
     check_width(member, layer);
     return Form::thin;
   }
-  if (delta.kronecker() != nullptr && serves(*delta.kronecker(), layer)) return Form::kronecker;
+  if (delta.kronecker() != nullptr && serves(*delta.kronecker(), member, layer))
+    return Form::kronecker;
   if (delta.tucker() != nullptr && layer.kind == nn::LayerKind::conv2d) return Form::tucker;
   return member.region ? Form::dense_product : Form::stand_in;
 }
@@ -69,6 +69,25 @@ DenseBytes dense_bytes(const LayerPlan& plan, const nn::LayerInfo& layer, weight
     bytes.weights += values * size_of(type);
   }
   return bytes;
+}
+
+std::vector<std::uint64_t> dense_key(const LayerPlan& plan, const nn::LayerInfo& layer,
+                                     weights::Part part, DType type,
+                                     std::span<const float> strengths) {
+  const auto address = [](const void* of) {
+    return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(of));
+  };
+  std::vector<std::uint64_t> key = {address(&layer), static_cast<std::uint64_t>(type)};
+  for (std::size_t index = 0; index < plan.members.size(); ++index) {
+    const LayerMember& member = plan.members[index];
+    const Form form = form_of(member, layer, part);
+    if (form != Form::stand_in && form != Form::dense_product) continue;
+    if (member.region) return {};
+    key.push_back(address(member.module->delta.get()));
+    key.push_back(static_cast<std::uint64_t>(member.ranks));
+    key.push_back(std::bit_cast<std::uint32_t>(strengths[index]));
+  }
+  return key;
 }
 
 /// The acting members of one region, by form.
@@ -126,9 +145,10 @@ std::vector<LayerForms::Group> LayerForms::group(const LayerPlan& plan,
       note(Form::parameter);
     }
     if (form == Form::thin) {
-      const std::int64_t rank = delta->rank();
-      own->thin.push_back(
-          {.delta = delta, .ranks = member.ranks > 0 ? std::min(member.ranks, rank) : rank});
+      const std::int64_t ranks =
+          member.ranks > 0 ? delta->ranks_among(member.ranks) : delta->rank();
+      if (ranks == 0) continue;  // all of this layer's come behind the first few
+      own->thin.push_back({.delta = delta, .ranks = ranks});
       own->thin_members.push_back(index);
       note(form);
     } else if (form == Form::kronecker) {
@@ -212,6 +232,11 @@ LayerAccount LayerForms::account() const {
   for (const auto& form : live_) account.bytes += form->bytes();
   if (weight_ == nullptr) return account;
   account.bytes += weight_->bytes();
+  if (const auto made = weight_->made(); made && made->change > 0) {
+    account.squared_change = made->change;
+    account.squared_error = made->error;
+    account.error = std::sqrt(made->error / made->change);
+  }
   return account;
 }
 

@@ -52,6 +52,11 @@ struct DenseBytes {
 };
 DenseBytes dense_bytes(const LayerPlan& plan, const nn::LayerInfo& layer, weights::Part part,
                        DType type);
+/// What the plan's stand-in is made of while its strengths stay: equal keys of living sets are one
+/// weight. Empty where a set keeps it for itself: under a mask.
+std::vector<std::uint64_t> dense_key(const LayerPlan& plan, const nn::LayerInfo& layer,
+                                     weights::Part part, DType type,
+                                     std::span<const float> strengths);
 
 /// The forms of one layer for a fixed choice of acting members: those whose strength is not 0.
 class LayerForms {

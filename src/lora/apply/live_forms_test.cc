@@ -215,9 +215,12 @@ TEST_F(LiveFormsTest, KindsThatAreNotLinearAreMadeAtEachStrength) {
 }
 
 TEST_F(LiveFormsTest, WithoutRoomLayersAreMadeAnewWithTheSameBits) {
-  const AdapterSet roomy = make(all_uses()), tight = make(all_uses(), {.most_bytes = 0});
+  const auto room = [](std::size_t bytes) {
+    return SetOptions{.budget = std::make_shared<StandInBudget>(bytes)};
+  };
+  const AdapterSet roomy = make(all_uses()), tight = make(all_uses(), room(0));
   const std::size_t one_kernel = M::kChannels * M::kChannels * 9 * sizeof(float);
-  const AdapterSet middling = make(all_uses(), {.most_bytes = 2 * one_kernel});
+  const AdapterSet middling = make(all_uses(), room(2 * one_kernel));
   expect_same(tight, roomy);
   expect_same(middling, roomy);
   EXPECT_EQ(tight.account().at(0).count(Form::recomputed), 4u);
@@ -225,6 +228,23 @@ TEST_F(LiveFormsTest, WithoutRoomLayersAreMadeAnewWithTheSameBits) {
   EXPECT_GT(middling.account().at(0).count(Form::recomputed), 0u);
   EXPECT_GT(middling.account().at(0).count(Form::stand_in), 0u);
   EXPECT_GT(roomy.account().at(0).bytes, 2 * one_kernel);
+}
+
+TEST_F(LiveFormsTest, SetsOfOneJobShareTheirRoom) {
+  const std::size_t one_kernel = M::kChannels * M::kChannels * 9 * sizeof(float);
+  const SetOptions options{.cache = std::make_shared<StackCache>(),
+                           .budget = std::make_shared<StandInBudget>(2 * one_kernel)};
+  using Counts = std::pair<std::size_t, std::size_t>;
+  // The first adapter's LoHa and BOFT kernels fill it.
+  const auto forms = [&](std::vector<Use> uses) {
+    const AdapterSet set = make(std::move(uses), options);
+    const ComponentAccount unet = set.account().at(0);
+    return Counts(unet.count(Form::stand_in), unet.count(Form::recomputed));
+  };
+  EXPECT_EQ(forms({use(0, 1)}), Counts(2, 0));
+  EXPECT_EQ(forms({use(0, 1)}), Counts(2, 0)) << "the same weights take room once";
+  EXPECT_EQ(forms({use(0, 0.5f)}), Counts(0, 2)) << "others have none left";
+  expect_same(make({use(0, 0.5f)}, options), make({use(0, 0.5f)}));
 }
 
 TEST_F(LiveFormsTest, FactorsOfLayersMultiplyTheStrength) {

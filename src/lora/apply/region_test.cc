@@ -87,8 +87,19 @@ class RegionTest : public testing::MixedSetTest {
   }
 };
 
-TEST_F(RegionTest, EverywhereIsAsWithoutRegionButForWhatSeesNoPicture) {
+TEST_F(RegionTest, AMaskOfOnesIsNoMask) {
   const Tensor everywhere = mask_of(3, 3, [](auto, auto) { return 1; });
+  std::vector<Use> masked;
+  for (const Use& one : all_uses()) masked.push_back(in_region(one, everywhere));
+  expect_same(make(masked), make(all_uses()));
+  expect_same(fused(masked), fused(all_uses()));
+  EXPECT_EQ(make(masked).account().at(0).summary(), make(all_uses()).account().at(0).summary());
+  EXPECT_EQ(make({in_region(use(0, 1), everywhere), use(0, 1)}).size(), 1u) << "they are one";
+}
+
+TEST_F(RegionTest, AlmostEverywhereIsAsWithoutRegionButForWhatSeesNoPicture) {
+  const float almost = std::nextafter(1.0f, 0.0f);
+  const Tensor everywhere = mask_of(3, 3, [=](auto, auto) { return almost; });
   std::vector<Use> masked, plain;
   for (const Use& one : all_uses()) {
     masked.push_back(in_region(one, everywhere));

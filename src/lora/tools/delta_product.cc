@@ -71,7 +71,7 @@ DeltaForm DeltaForm::of(const ModuleDelta& delta) {
   } else if (const KroneckerFactors* factors = delta.kronecker()) {
     form.scale_ = factors->scale;
     form.w1_ = to_f32(factors->w1->original());
-    form.w2_ = to_f32(factors->w2->original());
+    form.w2_ = as_matrix(factors->w2->original(), factors->w2->shape()[0]);
   } else if (const TuckerFactors* tucker = delta.tucker()) {
     const std::int64_t rank = tucker->down->shape()[0];
     form.scale_ = tucker->scale;

@@ -19,23 +19,6 @@ Tensor flat_up(const Pair& pair) {
   return pair.up.reshaped({pair.up.size(0), pair.rank()});
 }
 
-/// The block of `up` in columns [first, first + count).
-Tensor columns_of(const Tensor& up, std::int64_t first, std::int64_t count) {
-  Tensor block = Tensor::allocate({up.size(0), count}, up.dtype());
-  const std::size_t element = size_of(up.dtype()), from = row_bytes(up), to = row_bytes(block);
-  for (std::int64_t row = 0; row < up.size(0); ++row) {
-    const auto at = static_cast<std::size_t>(row);
-    std::memcpy(block.mutable_bytes() + at * to,
-                up.bytes() + at * from + static_cast<std::size_t>(first) * element, to);
-  }
-  return block;
-}
-
-bool is_zero(const Tensor& values) {
-  return std::all_of(values.bytes(), values.bytes() + values.byte_size(),
-                     [](std::byte byte) { return byte == std::byte{0}; });
-}
-
 /// up with the shape that its pair had: [rows, r] or [rows, r, 1, 1].
 Tensor shaped_like(const Tensor& up, const Tensor& original) {
   if (original.rank() == 2) return up;
@@ -51,10 +34,8 @@ bool is_block_structured(const std::vector<Tensor>& ups, std::int64_t rank) {
   if (pieces < 2 || rank % pieces != 0) return false;
   const std::int64_t own = rank / pieces;
   for (std::int64_t k = 0; k < pieces; ++k) {
-    for (std::int64_t other = 0; other < pieces; ++other) {
-      if (other != k && !is_zero(columns_of(ups[static_cast<std::size_t>(k)], other * own, own)))
-        return false;
-    }
+    const RowRange used = used_columns(ups[static_cast<std::size_t>(k)]);
+    if (used.count() > 0 && (used.begin < k * own || used.end > (k + 1) * own)) return false;
   }
   return true;
 }
@@ -109,7 +90,8 @@ std::vector<Pair> split(const Pair& whole, const Placement& placement) {
   for (std::size_t k = 0; k < ups.size(); ++k) {
     const std::int64_t first = own_ranks ? static_cast<std::int64_t>(k) * own : 0;
     Pair piece{.down = own_ranks ? whole.down.slice(first, first + own) : whole.down,
-               .up = shaped_like(own_ranks ? columns_of(ups[k], first, own) : ups[k], whole.up),
+               .up = shaped_like(own_ranks ? take_columns(ups[k], {first, first + own}) : ups[k],
+                                 whole.up),
                .alpha = whole.alpha};
     if (own_ranks && piece.alpha) *piece.alpha /= static_cast<double>(ups.size());
     pieces.push_back(std::move(piece));
