@@ -49,6 +49,10 @@ std::shared_ptr<const Source> open_source(const std::filesystem::path& path) {
   if (looks_like_safetensors(blob)) return open_safetensors(blob);
   if (looks_like_zip(blob)) return open_torch_zip(blob);
   if (looks_like_legacy_torch(blob)) return open_torch_legacy(blob);
+  // A length beyond all bounds, then a header: what is wrong is said as of safetensors.
+  constexpr std::size_t kPrefixBytes = 8;
+  if (blob.size() > kPrefixBytes && blob.bytes()[kPrefixBytes] == std::byte{'{'})
+    return open_safetensors(blob);
   const std::string_view text(reinterpret_cast<const char*>(blob.bytes().data()),
                               blob.bytes().size());
   std::string_view what = text.empty() ? "empty" : "of an unknown kind";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -40,6 +41,13 @@ class AdapterFolder {
   std::filesystem::path text(std::string_view name, std::string_view content) const {
     const std::filesystem::path file = prepared(name);
     std::ofstream(file, std::ios::binary) << content;
+    return file;
+  }
+
+  /// A pipe that nobody writes into: opening it as a file waits for ever.
+  std::filesystem::path pipe(std::string_view name) const {
+    const std::filesystem::path file = prepared(name);
+    EXPECT_EQ(::mkfifo(file.c_str(), S_IRUSR | S_IWUSR), 0) << file;
     return file;
   }
 

@@ -131,6 +131,22 @@ TEST(Shelf, WhatCannotBeReadIsListedWithItsReason) {
   EXPECT_EQ(again.refresh().read, 0U);  // the reasons are remembered too
 }
 
+TEST(Shelf, NothingWaitsForPipesAndDevices) {
+  const AdapterFolder folder;
+  folder.lora("loras/ink.safetensors");
+  for (const char* name : {"pipe.safetensors", "pipe.pt", "ink.json", "ink.png", "ink.txt"})
+    folder.pipe(std::string("loras/") + name);
+  fs::create_symlink("/dev/zero", folder / "loras/device.safetensors");
+  Shelf shelf(options(folder));
+  shelf.refresh();
+  const auto snapshot = shelf.snapshot();
+  EXPECT_EQ(snapshot->entries.size(), 4U);
+  for (const auto& entry : snapshot->entries)
+    EXPECT_EQ(entry->problem, entry->name == "ink" ? "" : "this is no regular file") << entry->path;
+  EXPECT_FALSE(read_preview(entry_of(*snapshot, "ink")));
+  EXPECT_EQ(shelf.compute_hashes(snapshot->entries, {}, {}).size(), 4U);
+}
+
 TEST(Shelf, LoopsOfLinksEnd) {
   const AdapterFolder folder, outside;
   folder.lora("loras/a/ink.safetensors");

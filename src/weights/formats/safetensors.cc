@@ -276,8 +276,9 @@ std::shared_ptr<const Source> open_safetensors_header(const Blob& blob, std::uin
   const auto header_bytes = blob.read<std::uint64_t>(0, "the header length");
   if (header_bytes > kMaxHeaderBytes) {
     fail(ErrorKind::bad_file,
-         "\"{}\": the safetensors header claims {} bytes, at most {} are allowed", file,
-         header_bytes, kMaxHeaderBytes);
+         "\"{}\": the safetensors header claims {} bytes, at most {} are allowed, and the file has "
+         "{}; download or copy it again",
+         file, header_bytes, kMaxHeaderBytes, file_bytes);
   }
   const std::span<const std::byte> header =
       blob.bytes_at(kPrefixBytes, header_bytes, "the safetensors header");
