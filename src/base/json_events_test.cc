@@ -82,6 +82,28 @@ TEST(JsonEvents, RefusesWhatIsNoJson) {
   EXPECT_EQ(events("{\"a\":1,x"), "stopped at 7");
 }
 
+/// Strings are looked at eight characters at once: whatever ends that, wherever it stands.
+TEST(JsonEvents, FindsTheEndOfAStringAtEveryPlace) {
+  for (std::size_t length = 0; length < 40; ++length) {
+    const std::string plain(length, '~');
+    EXPECT_EQ(events('"' + plain + '"'), "'" + plain + "' ");
+    for (std::size_t at = 0; at < length; ++at) {
+      const auto with = [&](std::string_view piece) {
+        return '"' + plain.substr(0, at) + std::string(piece) + plain.substr(at) + '"';
+      };
+      EXPECT_EQ(events(with("\\\"")), "'" + plain.substr(0, at) + '"' + plain.substr(at) + "' ");
+      EXPECT_EQ(events(with("ä")), "'" + plain.substr(0, at) + "ä" + plain.substr(at) + "' ");
+      EXPECT_EQ(events(with("!")), "'" + plain.substr(0, at) + "!" + plain.substr(at) + "' ");
+      const std::string stopped = "stopped at " + std::to_string(1 + at);
+      for (const char* wrong : {"\n", "\x01", "\x1f"}) EXPECT_EQ(events(with(wrong)), stopped);
+      for (const char* wrong : {"\xff", "\x80"})
+        EXPECT_EQ(events(with(wrong)).substr(0, 10), "stopped at");
+      EXPECT_EQ(events(with("\"")).substr(0, 10), "stopped at");
+    }
+    EXPECT_EQ(events('"' + plain).substr(0, 10), "stopped at");
+  }
+}
+
 TEST(JsonEvents, NestingIsBounded) {
   EXPECT_EQ(events(std::string(1 << 20, '[')), "stopped at 65");
   EXPECT_EQ(events(std::string(60, '[') + std::string(60, ']')).substr(0, 4), "[ [ ");

@@ -24,6 +24,8 @@ constexpr auto kFolderNames = std::to_array<std::string_view>(
     {"adapter_model.safetensors", "adapter_model.bin", "pytorch_lora_weights.safetensors",
      "pytorch_lora_weights.bin"});
 constexpr std::string_view kBundle = "bundle_emb.";
+/// What a header says of a tensor that is an embedding.
+constexpr std::string_view kEmbeddingMark = "<embed>";
 /// Where the name of a bundled embedding ends.
 constexpr auto kInnerKeys = std::to_array<std::string_view>(
     {".string_to_param.", ".string_to_token.", ".clip_l", ".clip_g", ".t5", ".emb_params"});
@@ -66,16 +68,23 @@ std::shared_ptr<const AdapterFile> AdapterFile::from_source(
 void AdapterFile::group() {
   if (group_list()) return;
   std::unordered_map<std::string, std::size_t> index;
+  const bool marks_embeddings = std::ranges::any_of(
+      source_->metadata(), [](const auto& entry) { return entry.second == kEmbeddingMark; });
+  std::size_t last = 0;
   for (const weights::TensorInfo& info : source_->tensors()) {
-    if (take_embedding(info.name)) continue;
+    if ((marks_embeddings || info.name.starts_with(kBundle)) && take_embedding(info.name)) continue;
     std::optional<SplitName> split = split_name(info.name);
     if (!split) {
       unexplained_.push_back(info.name);
       continue;
     }
-    const auto [at, fresh] = index.emplace(split->module, modules_.size());
-    if (fresh) modules_.push_back({.name = split->module, .tensors = {}});
-    FileModule& module = modules_[at->second];
+    // The tensors of a module mostly stand side by side.
+    if (modules_.empty() || modules_[last].name != split->module) {
+      const auto [at, fresh] = index.emplace(split->module, modules_.size());
+      if (fresh) modules_.push_back({.name = std::move(split->module), .tensors = {}});
+      last = at->second;
+    }
+    FileModule& module = modules_[last];
     const auto [role, first] = module.tensors.emplace(split->role, info.name);
     if (split->role == Role::oft_list) {
       const auto [number, fresh_number] = module.numbered.emplace(split->number, info.name);
@@ -104,7 +113,7 @@ bool AdapterFile::take_embedding(const std::string& tensor) {
     inner = rest.substr(std::min(dot + 1, rest.size()));
   } else {
     const auto mark = source_->metadata().find(tensor);
-    if (mark == source_->metadata().end() || mark->second != "<embed>") return false;
+    if (mark == source_->metadata().end() || mark->second != kEmbeddingMark) return false;
   }
   auto at = std::ranges::lower_bound(embeddings_, name, {}, &BundledEmbedding::name);
   if (at == embeddings_.end() || at->name != name)

@@ -17,5 +17,7 @@ struct FileStamp {
 
 /// Of what `path` leads to, links followed; nullopt where nothing is there or it may not be asked.
 std::optional<FileStamp> stamp_of(const std::filesystem::path& path);
+/// The same in the system's own spelling: making a path of a text takes as long as the question.
+std::optional<FileStamp> stamp_of(const char* path);
 
 }  // namespace velatura::platform

@@ -5,8 +5,12 @@
 namespace velatura::platform {
 
 std::optional<FileStamp> stamp_of(const std::filesystem::path& path) {
+  return stamp_of(path.c_str());
+}
+
+std::optional<FileStamp> stamp_of(const char* path) {
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) return std::nullopt;
+  if (::stat(path, &info) != 0) return std::nullopt;
   FileStamp stamp;
   if (S_ISREG(info.st_mode)) stamp.kind = FileStamp::Kind::file;
   if (S_ISDIR(info.st_mode)) stamp.kind = FileStamp::Kind::folder;

@@ -1,7 +1,12 @@
 #include "lora/bind/traits.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
+#include <cstring>
+#include <functional>
 #include <unordered_set>
+#include <utility>
 
 namespace velatura::lora {
 
@@ -70,39 +75,88 @@ std::optional<InputSide> side(const AdapterFile& file, const FileModule& module,
 
 std::string pattern_of(std::string_view name) {
   std::string pattern;
-  pattern.reserve(name.size());
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const char c = name[i];
-    if (!is_digit(c) || (i > 0 && !is_separator(name[i - 1]))) {
-      pattern += is_separator(c) ? '_' : c;
-      continue;
-    }
-    std::size_t end = i;
-    while (end < name.size() && is_digit(name[end])) ++end;
-    const bool is_word = end == name.size() || is_separator(name[end]);
-    pattern += is_word ? std::string("#") : std::string(name.substr(i, end - i));
-    i = end - 1;
-  }
+  pattern_of(name, pattern);
   return pattern;
 }
+
+void pattern_of(std::string_view name, std::string& pattern) {
+  pattern.resize(name.size());  // never longer
+  char* out = pattern.data();
+  bool begins_word = true;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i];
+    if (is_separator(c)) {
+      *out++ = '_';
+      begins_word = true;
+      continue;
+    }
+    if (std::exchange(begins_word, false) && is_digit(c)) {
+      std::size_t end = i + 1;
+      while (end < name.size() && is_digit(name[end])) ++end;
+      if (end == name.size() || is_separator(name[end])) {
+        *out++ = '#';
+        i = end - 1;
+        continue;
+      }
+    }
+    *out++ = c;
+  }
+  pattern.resize(static_cast<std::size_t>(out - pattern.data()));
+}
+
+std::size_t CharacterRuns::place_of(const char* run) {
+  std::uint32_t word = 0;
+  static_assert(sizeof word == kLength);
+  std::memcpy(&word, run, kLength);
+  // The golden ratio spreads neighbours: multiplicative hashing.
+  return (word * 0x9e3779b1u) >> (32 - kBits);
+}
+
+void CharacterRuns::add(std::string_view text) {
+  for (std::size_t i = 0; i + kLength <= text.size(); ++i) seen_.set(place_of(text.data() + i));
+}
+
+bool CharacterRuns::may_contain(std::string_view part) const {
+  for (std::size_t i = 0; i + kLength <= part.size(); ++i) {
+    if (!seen_.test(place_of(part.data() + i))) return false;
+  }
+  return true;
+}
+
+namespace {
+
+struct PatternHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const {
+    return XXH3_64bits(text.data(), text.size());
+  }
+};
+/// Asked with a buffer, so that only what is new is copied.
+using Patterns = std::unordered_set<std::string, PatternHash, std::equal_to<>>;
+
+}  // namespace
 
 // Published files have some hundred patterns; one made up to have a million is looked at so far.
 constexpr std::size_t kMostPatterns = 4096;
 
 Traits::Traits(const AdapterFile& file) : file_(&file) {
-  std::unordered_set<std::string> known;
+  Patterns known;
+  std::string pattern;
   for (const weights::TensorInfo& info : file.source().tensors()) {
     if (patterns_.size() == kMostPatterns) break;
-    std::string pattern = pattern_of(info.name);
-    if (known.insert(pattern).second) patterns_.push_back({std::move(pattern), &info});
+    pattern_of(info.name, pattern);
+    if (known.contains(std::string_view(pattern))) continue;
+    known.insert(pattern);
+    patterns_.push_back({pattern, &info});
+    runs_.add(pattern);
   }
   known.clear();
   for (const FileModule& module : file.modules()) {
     if (modules_.size() == kMostPatterns) break;
-    std::string pattern = pattern_of(module.name);
-    if (known.contains(pattern) || !input_side(file, module)) continue;
+    pattern_of(module.name, pattern);
+    if (known.contains(std::string_view(pattern)) || !input_side(file, module)) continue;
     known.insert(pattern);
-    modules_.push_back({std::move(pattern), &module});
+    modules_.push_back({pattern, &module});
   }
   has_matrices_ = std::ranges::any_of(file.modules(), [](const FileModule& module) {
     return std::ranges::any_of(module.tensors, is_matrix,
@@ -111,14 +165,8 @@ Traits::Traits(const AdapterFile& file) : file_(&file) {
 }
 
 const weights::TensorInfo* Traits::with(std::string_view part) const {
+  if (!runs_.may_contain(part)) return nullptr;
   return where([part](std::string_view pattern) { return pattern.find(part) != pattern.npos; });
-}
-
-const weights::TensorInfo* Traits::with_any(std::span<const std::string_view> parts) const {
-  return where([parts](std::string_view pattern) {
-    return std::ranges::any_of(
-        parts, [&](std::string_view part) { return pattern.find(part) != pattern.npos; });
-  });
 }
 
 int Traits::number_after(std::string_view name, std::string_view part) {

@@ -2,6 +2,7 @@
 // the facts that detection asks for. Not here: what follows from them (family.cc).
 #pragma once
 
+#include <bitset>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,23 @@ namespace velatura::lora {
 /// A dotted or flattened name with every separator an underscore and every number between
 /// separators a "#": "down_blocks_#_resnets_#_conv1".
 std::string pattern_of(std::string_view name);
+/// The same in place of what `pattern` held: a collection has millions of names.
+void pattern_of(std::string_view name, std::string& pattern);
+
+/// Which runs of four characters some texts have: of a part that none of them contains, one look
+/// mostly says so.
+class CharacterRuns {
+ public:
+  void add(std::string_view text);
+  /// Never false where a text that was added contains `part`.
+  bool may_contain(std::string_view part) const;
+
+ private:
+  static constexpr std::size_t kLength = 4;
+  static constexpr int kBits = 15;
+  static std::size_t place_of(const char* run);
+  std::bitset<std::size_t{1} << kBits> seen_;
+};
 
 /// Looks into a file that outlives it.
 class Traits {
@@ -22,8 +40,6 @@ class Traits {
 
   /// The first tensor whose pattern contains `part`; null where none does.
   const weights::TensorInfo* with(std::string_view part) const;
-  /// The same over several parts.
-  const weights::TensorInfo* with_any(std::span<const std::string_view> parts) const;
   /// The first tensor under whose pattern `accept` says yes.
   template <typename Accept>
   const weights::TensorInfo* where(Accept accept) const {
@@ -77,6 +93,7 @@ class Traits {
   };
   const AdapterFile* file_;
   std::vector<Pattern> patterns_;       ///< in the order of their first tensors, each once
+  CharacterRuns runs_;                  ///< of the patterns
   std::vector<ModulePattern> modules_;  ///< modules whose widths show, likewise
   bool has_matrices_ = false;
 };

@@ -162,6 +162,8 @@ void Index::open() {
   connection_->run("COMMIT");
   if (application != kApplicationId && tables > 0)
     throw SqliteError{SQLITE_NOTADB, "it is another program's database"};
+  // Holds several records; of a new file alone, and before its first page is written.
+  connection_->run("PRAGMA page_size=16384");
   connection_->run("PRAGMA journal_mode=WAL");
   // What a power cut takes back is read again.
   connection_->run("PRAGMA synchronous=NORMAL");

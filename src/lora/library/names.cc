@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -35,18 +36,25 @@ bool is_hash(std::string_view text) {
 
 }  // namespace
 
+NameTable::Row NameTable::row_of(std::string_view text, Position position) {
+  return {XXH3_64bits(text.data(), text.size()), text, position};
+}
+
 NameTable::NameTable(const LibraryEntries& entries) : entries_(entries) {
+  names_.reserve(entries.size());
+  paths_.reserve(2 * entries.size());
+  aliases_.reserve(2 * entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const LibraryEntry& entry = *entries[i];
     const auto at = static_cast<Position>(i);
-    names_.emplace_back(entry.name, at);
-    paths_.emplace_back(entry.relative_path, at);
+    names_.push_back(row_of(entry.name, at));
+    paths_.push_back(row_of(entry.relative_path, at));
     if (const auto bare = without_extension(entry.relative_path); bare != entry.relative_path)
-      paths_.emplace_back(bare, at);
+      paths_.push_back(row_of(bare, at));
     for (const std::string* alias : {&entry.output_name, &entry.title}) {
       if (!alias->empty() &&
           std::ranges::find(kForbiddenAliases, lowered(*alias)) == kForbiddenAliases.end())
-        aliases_.emplace_back(*alias, at);
+        aliases_.push_back(row_of(*alias, at));
     }
     const FileHashValues& hashes = entry.hashes;
     for (const std::string* hash : {&hashes.sha256, &hashes.auto_v1, &hashes.auto_v3}) {
@@ -54,24 +62,21 @@ NameTable::NameTable(const LibraryEntries& entries) : entries_(entries) {
     }
     for (const std::string& hash : entry.claimed_hashes) hashes_.emplace_back(hash, at);
   }
-  for (Rows* rows : {&paths_, &names_, &aliases_, &hashes_}) {
-    std::ranges::sort(*rows);
-    rows->erase(std::ranges::unique(*rows).begin(), rows->end());
-  }
+  const auto sort = [](auto& rows) {
+    std::ranges::sort(rows);
+    rows.erase(std::ranges::unique(rows).begin(), rows.end());
+  };
+  for (Rows* rows : {&paths_, &names_, &aliases_}) sort(*rows);
+  sort(hashes_);
 }
 
-namespace {
-
-using Row = std::pair<std::string_view, std::uint32_t>;
-
-std::vector<std::uint32_t> equal(const std::vector<Row>& rows, std::string_view key) {
-  std::vector<std::uint32_t> found;
-  for (const Row& row : std::ranges::equal_range(rows, key, {}, &Row::first))
-    found.push_back(row.second);
+NameTable::Found NameTable::equal(const Rows& rows, std::string_view key) {
+  Found found;
+  for (const Row& row : std::ranges::equal_range(rows, row_of(key, 0).hash, {}, &Row::hash)) {
+    if (row.text == key) found.push_back(row.position);
+  }
   return found;
 }
-
-}  // namespace
 
 NameTable::Found NameTable::by_path(std::string_view name) const {
   Found found = equal(paths_, name);
@@ -108,19 +113,23 @@ NameTable::Found NameTable::by_alias(std::string_view name) const {
 NameTable::Found NameTable::by_hash(std::string_view name) const {
   const std::string hex = lowered(name);
   if (!is_hash(hex)) return {};
+  constexpr auto text_of = &std::pair<std::string_view, Position>::first;
   Found found;
   const auto end = [&] {
     std::string next = hex;
     ++next.back();
-    return std::ranges::lower_bound(hashes_, std::string_view(next), {}, &Row::first);
+    return std::ranges::lower_bound(hashes_, std::string_view(next), {}, text_of);
   }();
-  for (auto at = std::ranges::lower_bound(hashes_, std::string_view(hex), {}, &Row::first);
-       at != end; ++at) {
+  for (auto at = std::ranges::lower_bound(hashes_, std::string_view(hex), {}, text_of); at != end;
+       ++at) {
     if (at->first.starts_with(hex)) found.push_back(at->second);
   }
   // A stated hash may be shorter than what was asked for: 10 or 12 digits of 64.
   for (const std::size_t length : {std::size_t{8}, std::size_t{10}, std::size_t{12}}) {
-    if (found.empty() && hex.size() > length) found = equal(hashes_, hex.substr(0, length));
+    if (!found.empty() || hex.size() <= length) continue;
+    const std::string_view shorter = std::string_view(hex).substr(0, length);
+    for (const auto& [text, at] : std::ranges::equal_range(hashes_, shorter, {}, text_of))
+      found.push_back(at);
   }
   std::ranges::sort(found);
   found.erase(std::ranges::unique(found).begin(), found.end());
@@ -165,9 +174,9 @@ void NameTable::fail_unknown(std::string_view name) const {
          name);
   }
   std::vector<std::string> known;
-  for (const auto& [text, at] : names_) {
-    if (known.empty() || known.back() != text) known.emplace_back(text);
-  }
+  for (const Row& row : names_) known.emplace_back(row.text);
+  std::ranges::sort(known);
+  known.erase(std::ranges::unique(known).begin(), known.end());
   fail(ErrorKind::not_found, "LoRA \"{}\" was not found; nearest names: {}", name,
        fmt::join(nearest_names(name, known, 3), ", "));
 }

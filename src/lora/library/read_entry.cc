@@ -54,6 +54,12 @@ Candidate candidate_of(const fs::path& path) {
 
 void place_entry(LibraryEntry& entry, const fs::path& root) {
   entry.root = root;
+  // What a scan found lies below its root as it is written; taking paths apart takes long.
+  const std::string &path = entry.path.native(), &folder = root.native();
+  if (path.size() > folder.size() + 1 && path.starts_with(folder) && path[folder.size()] == '/') {
+    entry.relative_path = path.substr(folder.size() + 1);
+    return;
+  }
   const fs::path within = entry.path.lexically_relative(root);
   // A folder of PEFT may be the root itself.
   const bool is_root = within.empty() || within == ".";

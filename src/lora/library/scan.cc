@@ -8,6 +8,8 @@
 #include <chrono>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
+#include <unordered_set>
 
 #include "base/platform/file_stamp.h"
 #include "base/stop_token.h"
@@ -27,11 +29,21 @@ constexpr std::string_view kPeftConfig = "adapter_config.json";
 constexpr auto kPeftWeights =
     std::to_array<std::string_view>({"adapter_model.safetensors", "adapter_model.bin"});
 
-bool has_adapter_extension(const std::string& name) {
-  const std::string lower = lowered(name);
-  return std::ranges::any_of(kExtensions, [&](std::string_view extension) {
-    return lower.size() > extension.size() && lower.ends_with(extension);
-  });
+bool has_adapter_extension(std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == 0 || dot == name.npos) return false;
+  const std::string extension = lowered(name.substr(dot));
+  return std::ranges::find(kExtensions, extension) != kExtensions.end();
+}
+
+/// The name that `name` would be a note or a picture of: each by the suffixes it ends with.
+template <typename OnStem>
+void each_stem_beside(std::string_view name, OnStem on_stem) {
+  const auto try_suffix = [&](std::string_view suffix) {
+    if (name.ends_with(suffix)) on_stem(name.substr(0, name.size() - suffix.size()));
+  };
+  for (const NoteSuffix& row : note_suffixes()) try_suffix(row.suffix);
+  for (const std::string_view suffix : preview_suffixes()) try_suffix(suffix);
 }
 
 /// Names in a folder, and whether they are known to be folders (nullopt: a link, or the file system
@@ -43,7 +55,7 @@ class FolderReader {
   explicit FolderReader(const fs::path& folder) : folder_(folder) {}
 
   FolderContents read() {
-    const std::optional<FileStamp> stamp = stamp_of(folder_);
+    const std::optional<FileStamp> stamp = stamp_of(folder_.c_str());
     if (!stamp || stamp->kind != FileStamp::Kind::folder) {
       contents_.problem = "there is no such folder";
       return std::move(contents_);
@@ -54,6 +66,12 @@ class FolderReader {
     if (!read_names()) return std::move(contents_);
     const std::string_view peft =
         names_.contains(std::string(kPeftConfig)) ? first_of_peft() : std::string_view();
+    for (const auto& [name, is_folder] : names_) {
+      each_stem_beside(name, [&](std::string_view stem) { accompanied_.emplace(stem); });
+    }
+    for (const auto& [name, is_folder] : names_) {
+      each_stem_beside(name, [&](std::string_view stem) { accompanied_.emplace(stem); });
+    }
     for (const auto& [name, is_folder] : names_) {
       if (name.starts_with('.')) continue;
       if (has_adapter_extension(name) && is_folder != true) {
@@ -83,19 +101,22 @@ class FolderReader {
     std::error_code error;
     fs::directory_iterator at(folder_, error);
     for (const fs::directory_iterator end; !error && at != end; at.increment(error)) {
+      // What the listing itself says, where the file system tells kinds: nothing more is asked.
       std::error_code ignored;
-      const fs::file_type type = at->symlink_status(ignored).type();
-      names_.emplace(at->path().filename().string(),
-                     type == fs::file_type::directory ? std::optional(true)
-                     : type == fs::file_type::regular ? std::optional(false)
-                                                      : std::nullopt);
+      const bool is_link = at->is_symlink(ignored);
+      const std::string& path = at->path().native();
+      names_.emplace(path.substr(path.rfind('/') + 1),
+                     is_link                        ? std::nullopt
+                     : at->is_directory(ignored)    ? std::optional(true)
+                     : at->is_regular_file(ignored) ? std::optional(false)
+                                                    : std::nullopt);
     }
     if (error) contents_.problem = error.message();
     return !error;
   }
 
   bool is_link_to_folder(const std::string& name) const {
-    const auto stamp = stamp_of(folder_ / name);
+    const auto stamp = stamp_of((folder_ / name).c_str());
     return stamp && stamp->kind == FileStamp::Kind::folder;
   }
 
@@ -107,36 +128,39 @@ class FolderReader {
   }
 
   void add_file(const std::string& name) {
-    const auto stamp = stamp_of(folder_ / name);
+    const std::string path = within_ + name;
+    const auto stamp = stamp_of(path.c_str());
     if (stamp && stamp->kind == FileStamp::Kind::folder) {
       contents_.folders.push_back(folder_ / name);
       return;
     }
-    Candidate candidate{.path = folder_ / name, .weights = folder_ / name};
-    candidate.name = candidate.path.stem().string();
+    Candidate candidate{.path = path, .weights = path};
+    candidate.name = name.substr(0, name.rfind('.'));
     if (!stamp) {
       std::error_code error;
-      if (!fs::is_symlink(candidate.path, error)) return;  // it has vanished since
+      if (!fs::is_symlink(path, error)) return;  // it has vanished since
       candidate.problem = "the link leads nowhere";
     } else if (stamp->kind != FileStamp::Kind::file) {
       candidate.problem = "this is no regular file";
     } else {
       candidate.stamp = {.bytes = stamp->bytes, .changed = stamp->changed};
     }
-    candidate.sidecars = find_sidecars(
-        candidate.name, [&](const std::string& beside) { return names_.contains(beside); });
-    candidate.stamp.sidecars = stamp_sidecars(folder_, candidate.sidecars);
+    if (accompanied_.contains(candidate.name)) {
+      candidate.sidecars = find_sidecars(
+          candidate.name, [&](const std::string& beside) { return names_.contains(beside); });
+      candidate.stamp.sidecars = stamp_sidecars(folder_, candidate.sidecars);
+    }
     contents_.candidates.push_back(std::move(candidate));
   }
 
   void add_peft(const std::string& weights) {
-    Candidate candidate{.path = folder_, .weights = folder_ / weights};
+    Candidate candidate{.path = folder_.native(), .weights = within_ + weights};
     candidate.name = folder_.filename().string();
-    const auto stamp = stamp_of(candidate.weights);
+    const auto stamp = stamp_of(candidate.weights.c_str());
     if (!stamp) return;
     candidate.stamp = {.bytes = stamp->bytes, .changed = stamp->changed};
     candidate.sidecars = find_sidecars(candidate.name, [&](const std::string& beside) {
-      const auto found = stamp_of(folder_.parent_path() / beside);
+      const auto found = stamp_of((folder_.parent_path() / beside).c_str());
       return found && found->kind == FileStamp::Kind::file;
     });
     candidate.sidecars.notes.emplace_back((folder_.filename() / std::string(kPeftConfig)).string(),
@@ -148,7 +172,7 @@ class FolderReader {
   static std::uint64_t stamp_sidecars(const fs::path& folder, const Sidecars& sidecars) {
     std::string text;
     const auto add = [&](const fs::path& path) {
-      const auto stamp = stamp_of(path);
+      const auto stamp = stamp_of(path.c_str());
       text += fmt::format("{}\n{} {}\n", path.filename().string(), stamp ? stamp->bytes : 0,
                           stamp ? stamp->changed : 0);
     };
@@ -158,7 +182,9 @@ class FolderReader {
   }
 
   const fs::path& folder_;
+  const std::string within_ = (folder_ / "").native();  ///< with a slash at the end
   Names names_;
+  std::unordered_set<std::string> accompanied_;  ///< stems that may have notes or pictures
   FolderContents contents_;
 };
 

@@ -19,12 +19,13 @@ namespace velatura::lora::library {
 /// One adapter on disk: a *.safetensors, *.pt, *.bin or *.ckpt (in any case), or a folder with
 /// adapter_config.json and the weights that PEFT writes beside it.
 struct Candidate {
-  std::filesystem::path path;     ///< of the file or the folder
-  std::filesystem::path weights;  ///< `path`, or the file in the folder
-  std::string name;               ///< stem, or the folder's name
-  Stamp stamp;                    ///< of `weights` and what lies beside it
-  Sidecars sidecars;              ///< names beside `path`
-  std::string problem;            ///< known without opening it: a link that leads nowhere
+  // Texts: taking a path apart costs as much as asking the system for the file.
+  std::string path;     ///< of the file or the folder
+  std::string weights;  ///< `path`, or the file in the folder
+  std::string name;     ///< stem, or the folder's name
+  Stamp stamp;          ///< of `weights` and what lies beside it
+  Sidecars sidecars;    ///< names beside `path`
+  std::string problem;  ///< known without opening it: a link that leads nowhere
 };
 
 /// What one folder holds.

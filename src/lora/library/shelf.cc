@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <future>
+#include <tuple>
 
 #include "base/stop_token.h"
 #include "lora/library/hashes.h"
@@ -31,21 +34,34 @@ fs::path tidy(const fs::path& path) {
   return whole.has_filename() ? whole : whole.parent_path();
 }
 
-bool lies_in(const std::string& path, const fs::path& root) {
+bool lies_in(std::string_view path, const fs::path& root) {
   const std::string& folder = root.native();
   return path.size() > folder.size() && path.starts_with(folder) &&
          (folder.ends_with('/') || path[folder.size()] == '/');
 }
 
-/// The order within a root: folder, then name.
-bool comes_before(const LibraryEntry& a, const LibraryEntry& b) {
-  const auto folder = [](const LibraryEntry& entry) {
-    const std::string_view path = entry.relative_path;
+/// Where an entry stands in a snapshot: by root, folder, name.
+struct Place {
+  std::size_t root;
+  std::string_view folder, path;
+  std::shared_ptr<const LibraryEntry> entry;
+
+  Place(std::size_t root_number, std::shared_ptr<const LibraryEntry> of)
+      : root(root_number), path(of->relative_path), entry(std::move(of)) {
     const std::size_t slash = path.rfind('/');
-    return slash == path.npos ? std::string_view() : path.substr(0, slash);
-  };
-  return std::pair(folder(a), std::string_view(a.relative_path)) <
-         std::pair(folder(b), std::string_view(b.relative_path));
+    if (slash != path.npos) folder = path.substr(0, slash);
+  }
+  bool operator<(const Place& other) const {
+    return std::tie(root, folder, path) < std::tie(other.root, other.folder, other.path);
+  }
+};
+
+std::vector<Index::Record> all_records(Index& index) {
+  std::vector<Index::Record> records;
+  index.each_record([&](std::string_view path, const Stamp& stamp, std::string_view bytes) {
+    records.push_back({std::string(path), stamp, std::string(bytes)});
+  });
+  return records;
 }
 
 }  // namespace
@@ -93,21 +109,28 @@ LibraryScan Shelf::scan(const std::function<bool(const fs::path&)>* is_stale,
   const auto begin = std::chrono::steady_clock::now();
   const std::lock_guard lock(scanning_);
   LibraryScan report;
+  // Read while the folders are.
+  std::future<std::vector<Index::Record>> remembered;
+  if (!has_recalled_)
+    remembered = std::async(std::launch::async, [this] { return all_records(index_); });
   std::vector<Tree> trees = walk_roots(is_stale, stop, report);
   std::vector<Found> in_order;
-  std::map<std::string, Found> by_path;
+  FoundByPath by_path;
   for (std::size_t i = 0; i < trees.size(); ++i) {
     for (const auto& [folder, contents] : trees[i]) {
       for (const Candidate& candidate : contents.candidates) {
         in_order.push_back({&candidate, &options_.roots[i]});
-        by_path.emplace(candidate.path.native(), in_order.back());
+        by_path.emplace(candidate.path, in_order.back());
       }
     }
   }
-  if (!std::exchange(has_recalled_, true)) recall(by_path);
+  if (!std::exchange(has_recalled_, true)) {
+    recall(by_path, remembered.get());
+    recall_hashes(by_path);
+  }
   std::vector<Found> unread;
   for (const Found& found : in_order) {
-    const auto known = known_.find(found.candidate->path.native());
+    const auto known = known_.find(found.candidate->path);
     if (known == known_.end() || known->second.stamp != found.candidate->stamp)
       unread.push_back(found);
   }
@@ -137,27 +160,43 @@ LibraryScan Shelf::scan(const std::function<bool(const fs::path&)>* is_stale,
 }
 
 /// Takes from the index what still holds, and lets go what our roots no longer have.
-void Shelf::recall(const std::map<std::string, Found>& found) {
-  std::vector<std::string> gone;
-  index_.each_record([&](std::string_view path, const Stamp& stamp, std::string_view bytes) {
-    const auto at = found.find(std::string(path));
-    if (at == found.end()) {
-      const bool ours = std::ranges::any_of(
-          options_.roots, [&](const fs::path& root) { return lies_in(std::string(path), root); });
-      if (ours) gone.emplace_back(path);
-      return;
-    }
-    const Candidate& candidate = *at->second.candidate;
-    if (stamp != candidate.stamp) return;
+void Shelf::recall(const FoundByPath& found, const std::vector<Index::Record>& records) {
+  std::vector<std::shared_ptr<LibraryEntry>> entries(records.size());
+  const auto count = static_cast<std::ptrdiff_t>(records.size());
+  constexpr int kAtOnce = 64;
+  const int threads = count < kAtOnce ? 1 : options_.threads;
+#pragma omp parallel for schedule(dynamic, kAtOnce) num_threads(threads)
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const auto place = found.find(records[at].path);
+    if (place == found.end()) continue;
+    const auto& [candidate, root] = place->second;
+    if (records[at].stamp != candidate->stamp) continue;
     auto entry = std::make_shared<LibraryEntry>();
-    if (!decode_record(bytes, *entry)) return;
-    entry->name = candidate.name;
-    entry->path = candidate.path;
-    entry->bytes = stamp.bytes;
-    entry->changed = stamp.changed;
-    known_.insert_or_assign(at->first, Known{stamp, std::move(entry)});
-  });
+    if (!decode_record(records[at].bytes, *entry)) continue;
+    entry->name = candidate->name;
+    entry->path = candidate->path;
+    place_entry(*entry, *root);
+    entry->bytes = candidate->stamp.bytes;
+    entry->changed = candidate->stamp.changed;
+    entries[at] = std::move(entry);
+  }
+  std::vector<std::string> gone;
+  known_.reserve(records.size());
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const std::string& path = records[i].path;
+    if (entries[i]) {
+      known_.insert_or_assign(path, Known{records[i].stamp, std::move(entries[i])});
+    } else if (!found.contains(path) &&
+               std::ranges::any_of(options_.roots,
+                                   [&](const fs::path& root) { return lies_in(path, root); })) {
+      gone.push_back(path);
+    }
+  }
   index_.remove(gone);
+}
+
+void Shelf::recall_hashes(const FoundByPath& found) {
   index_.each_hash([&](const Index::Hash& hash) {
     const auto at = found.find(hash.path);
     if (at == found.end() || at->second.candidate->stamp.bytes != hash.bytes ||
@@ -169,6 +208,9 @@ void Shelf::recall(const std::map<std::string, Found>& found) {
 }
 
 void Shelf::read_new(const std::vector<Found>& unread, const std::stop_token& stop) {
+  // A batch is written while the next is read: now and then the disk is waited for. What leaves
+  // this function waits for the last.
+  std::future<void> writing;
   for (std::size_t begin = 0; begin < unread.size(); begin += kBatch) {
     throw_if_stopped(stop);
     if (options_.on_progress) options_.on_progress(begin, unread.size());
@@ -184,13 +226,15 @@ void Shelf::read_new(const std::vector<Found>& unread, const std::stop_token& st
       const auto at = static_cast<std::size_t>(i);
       const Candidate& candidate = *batch[at].candidate;
       LibraryEntry entry = read_entry(candidate, *batch[at].root);
-      records[at] = {candidate.path.native(), candidate.stamp, encode_record(entry)};
+      records[at] = {candidate.path, candidate.stamp, encode_record(entry)};
       entries[at] = std::make_shared<const LibraryEntry>(std::move(entry));
     }
     throw_if_stopped(stop);
-    index_.put(records);
+    if (writing.valid()) writing.get();
+    writing = std::async(std::launch::async,
+                         [this, written = std::move(records)] { index_.put(written); });
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      const std::string& path = batch[i].candidate->path.native();
+      const std::string& path = batch[i].candidate->path;
       const Stamp& stamp = batch[i].candidate->stamp;
       const auto before = known_.find(path);
       if (before != known_.end() && (before->second.stamp.bytes != stamp.bytes ||
@@ -201,28 +245,26 @@ void Shelf::read_new(const std::vector<Found>& unread, const std::stop_token& st
       known_.insert_or_assign(path, Known{stamp, std::move(entries[i])});
     }
   }
+  if (writing.valid()) writing.get();
 }
 
 /// Entries are shared between snapshots; one whose place differs is made anew.
 void Shelf::publish(const std::vector<Found>& in_order) {
-  LibraryEntries entries;
-  entries.reserve(in_order.size());
+  std::vector<Place> places;
+  places.reserve(in_order.size());
   for (const Found& found : in_order) {
-    std::shared_ptr<const LibraryEntry>& entry = known_.at(found.candidate->path.native()).entry;
-    if (entry->root != *found.root) {
+    std::shared_ptr<const LibraryEntry>& entry = known_.at(found.candidate->path).entry;
+    if (entry->root.native() != found.root->native()) {
       auto placed = std::make_shared<LibraryEntry>(*entry);
       place_entry(*placed, *found.root);
       entry = std::move(placed);
     }
-    entries.push_back(entry);
+    places.emplace_back(static_cast<std::size_t>(found.root - options_.roots.data()), entry);
   }
-  const auto root_order = [&](const LibraryEntry& entry) {
-    return std::ranges::find(options_.roots, entry.root) - options_.roots.begin();
-  };
-  std::ranges::stable_sort(entries, [&](const auto& a, const auto& b) {
-    if (a->root != b->root) return root_order(*a) < root_order(*b);
-    return comes_before(*a, *b);
-  });
+  if (!std::ranges::is_sorted(places, std::less())) std::ranges::stable_sort(places, std::less());
+  LibraryEntries entries;
+  entries.reserve(places.size());
+  for (Place& place : places) entries.push_back(std::move(place.entry));
   publish_with_hashes(std::move(entries));
 }
 

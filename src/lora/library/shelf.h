@@ -11,6 +11,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -72,7 +73,9 @@ class Shelf {
                    const std::stop_token& stop);
   std::vector<Tree> walk_roots(const std::function<bool(const std::filesystem::path&)>* is_stale,
                                const std::stop_token& stop, LibraryScan& report) const;
-  void recall(const std::map<std::string, Found>& found);
+  using FoundByPath = std::unordered_map<std::string_view, Found>;
+  void recall(const FoundByPath& found, const std::vector<Index::Record>& records);
+  void recall_hashes(const FoundByPath& found);
   void read_new(const std::vector<Found>& unread, const std::stop_token& stop);
   void publish(const std::vector<Found>& in_order);
   void publish_with_hashes(LibraryEntries entries);

@@ -1,6 +1,7 @@
 #include "lora/library/summary.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -15,7 +16,9 @@
 #include "base/error.h"
 #include "lora/algorithms/algorithm.h"
 #include "lora/bind/family.h"
+#include "lora/bind/traits.h"
 #include "lora/library/clean_text.h"
+#include "lora/stored_rank.h"
 #include "weights/formats/safetensors.h"
 
 namespace velatura::lora::library {
@@ -25,13 +28,7 @@ namespace {
 constexpr std::uint64_t kPrefixBytes = 8;
 constexpr std::size_t kLongestEvidence = 300;
 
-/// A module's name in the one spelling that all tables here are in.
-std::string flat_name(std::string_view name) {
-  std::string flat(name);
-  std::ranges::replace(flat, '.', '_');
-  return flat;
-}
-
+/// `flat` has '_' as the only separator, here and below.
 bool is_text_encoder(std::string_view flat) {
   static constexpr auto kBeginnings = std::to_array<std::string_view>(
       {"lora_te", "lycoris_te", "text_encoder", "text_encoders", "te_", "te1_", "te2_", "clip_l",
@@ -105,30 +102,38 @@ int block_number(std::string_view flat, std::string_view kind) {
   return -1;
 }
 
+/// The tensors of a file by name. Source::find compares names, which begin alike in one file.
+class TensorTable {
+ public:
+  explicit TensorTable(const std::vector<weights::TensorInfo>& tensors) : tensors_(tensors) {
+    std::size_t slots = 16;
+    while (slots < 2 * tensors.size()) slots *= 2;
+    slots_.resize(slots);
+    for (std::uint32_t i = 0; i < tensors.size(); ++i) slot_of(tensors[i].name) = i + 1;
+  }
+  const weights::TensorInfo* find(const std::string& name) {
+    const std::uint32_t position = slot_of(name);
+    return position == 0 ? nullptr : &tensors_[position - 1];
+  }
+
+ private:
+  std::uint32_t& slot_of(const std::string& name) {
+    std::size_t at = XXH3_64bits(name.data(), name.size());
+    for (;; ++at) {
+      std::uint32_t& slot = slots_[at & (slots_.size() - 1)];
+      if (slot == 0 || tensors_[slot - 1].name == name) return slot;
+    }
+  }
+  const std::vector<weights::TensorInfo>& tensors_;
+  std::vector<std::uint32_t> slots_;  ///< position + 1; 0: free
+};
+
 /// The extent of a tensor of the module; 0 where it is not there.
-std::int64_t extent(const AdapterFile& file, const FileModule& module, Role role, int axis) {
+std::int64_t extent(TensorTable& tensors, const FileModule& module, Role role, int axis) {
   const auto found = module.tensors.find(role);
   if (found == module.tensors.end()) return 0;
-  const weights::TensorInfo* info = file.source().find(found->second);
+  const weights::TensorInfo* info = tensors.find(found->second);
   return info != nullptr && axis < info->shape.rank() ? info->shape[axis] : 0;
-}
-
-/// lora-formats §3.4; 0 for kinds without a rank.
-std::int64_t rank_of(const AdapterFile& file, const FileModule& module) {
-  struct Row {
-    Role role;
-    int axis;
-  };
-  static constexpr auto kRows = std::to_array<Row>({{Role::down, 0},
-                                                    {Role::hada_w1_b, 0},
-                                                    {Role::lokr_w2_b, 0},
-                                                    {Role::lokr_t2, 0},
-                                                    {Role::lokr_w1_b, 0},
-                                                    {Role::glora_b1, 1}});
-  for (const Row& row : kRows) {
-    if (const std::int64_t rank = extent(file, module, row.role, row.axis); rank > 0) return rank;
-  }
-  return 0;
 }
 
 template <typename Key>
@@ -143,11 +148,13 @@ std::vector<Key> by_frequency(const std::map<Key, std::int64_t>& counts) {
 
 class Summary {
  public:
-  Summary(const AdapterFile& file, LibraryEntry& entry) : file_(file), entry_(entry) {}
+  Summary(const AdapterFile& file, LibraryEntry& entry)
+      : file_(file), tensors_(file.source().tensors()), entry_(entry) {}
 
   void run() {
     count_tensors();
     for (const FileModule& module : file_.modules()) add(module);
+    std::erase_if(algorithms_, [](const auto& counted) { return counted.first.empty(); });
     entry_.algorithms = by_frequency(algorithms_);
     if (!ranks_.empty()) {
       entry_.min_rank = ranks_.begin()->first;
@@ -179,45 +186,73 @@ class Summary {
   }
 
   void count_tensors() {
-    std::map<std::string, std::int64_t> types;
+    std::map<DType, std::int64_t> counts;
     for (const weights::TensorInfo& info : file_.source().tensors()) {
-      ++types[std::string(velatura::to_string(info.dtype))];
+      ++counts[info.dtype];
       entry_.parameters += static_cast<std::uint64_t>(info.shape.count());
     }
     entry_.tensors = static_cast<int>(file_.source().tensors().size());
+    std::map<std::string, std::int64_t> types;
+    for (const auto& [type, count] : counts) types.emplace(velatura::to_string(type), count);
     entry_.types = by_frequency(types);
   }
 
+  /// What follows from a module's name without its numbers: a file has hundreds of modules and
+  /// some dozen patterns.
+  struct NamePattern {
+    bool is_text_encoder = false;
+    std::string_view target;
+    std::string_view block_kind;             ///< empty: in no numbered block
+    std::set<int>* block_numbers = nullptr;  ///< of the kind, in blocks_, after its first number
+  };
+
   void add(const FileModule& module) {
-    const std::string algorithm = algorithm_of(module);
-    if (algorithm.empty()) return;
-    ++algorithms_[algorithm];
+    std::int64_t& count = count_of_algorithm(module);
+    ++count;
+    if (&count == no_algorithm_) return;
     ++entry_.modules;
-    if (const std::int64_t rank = rank_of(file_, module); rank > 0) ++ranks_[rank];
-    const std::string flat = flat_name(module.name);
-    targets_.insert(target_of(module, flat));
-    add_block(flat);
+    const std::int64_t rank =
+        stored_rank([&](Role role, int axis) { return extent(tensors_, module, role, axis); });
+    if (rank > 0) ++ranks_[rank];
+    pattern_of(module.name, pattern_);
+    const auto [known, fresh] = name_patterns_.try_emplace(pattern_);
+    if (fresh) known->second = look_at(pattern_);
+    targets_.insert(target_of(module, known->second));
+    if (!known->second.block_kind.empty()) add_block(module, known->second);
   }
 
-  std::string_view target_of(const FileModule& module, std::string_view flat) {
-    if (is_text_encoder(flat)) return "text_encoder";
-    if (extent(file_, module, Role::down, 3) > 1 || module.tensors.contains(Role::mid))
-      return "conv";
-    // A file has hundreds of modules and some dozen kinds of names.
-    const auto [known, fresh] = target_by_pattern_.emplace(without_digits(flat), "");
-    if (fresh) known->second = target_by_name(known->first);
-    return known->second;
+  /// In algorithms_, under "" for modules of none.
+  std::int64_t& count_of_algorithm(const FileModule& module) {
+    std::uint64_t roles = 0;
+    for (const auto& [role, tensor] : module.tensors)
+      roles |= std::uint64_t{1} << static_cast<unsigned>(role);
+    const auto [known, fresh] = counts_by_roles_.try_emplace(roles, nullptr);
+    if (fresh) known->second = &algorithms_[algorithm_of(module)];
+    return *known->second;
   }
 
-  static std::string without_digits(std::string_view flat) {
-    std::string pattern;
-    pattern.reserve(flat.size());
-    for (const char letter : flat) {
-      // Of the digits only those that tables ask for: "linear1" and "linear2" differ.
-      if (letter < '0' || letter > '9' || pattern.ends_with("linear") || pattern.ends_with("norm"))
-        pattern += letter;
+  NamePattern look_at(std::string_view pattern) {
+    NamePattern found{.is_text_encoder = is_text_encoder(pattern)};
+    found.target = found.is_text_encoder ? "text_encoder" : target_by_name(pattern);
+    for (const std::string_view kind : kSingleBlocks) {
+      if (pattern.find(kind) == pattern.npos) continue;
+      blocks_[std::string(kind)];
+      return found;
     }
-    return pattern;
+    // With a number that every block's range has in the place of all.
+    std::string numbered(pattern);
+    std::ranges::replace(numbered, '#', '0');
+    const auto* kind = std::ranges::find_if(
+        kBlockKinds, [&](std::string_view kind) { return block_number(numbered, kind) >= 0; });
+    if (kind != kBlockKinds.end()) found.block_kind = *kind;
+    return found;
+  }
+
+  std::string_view target_of(const FileModule& module, const NamePattern& name) {
+    if (name.is_text_encoder) return name.target;
+    const bool is_convolution =
+        extent(tensors_, module, Role::down, 3) > 1 || module.tensors.contains(Role::mid);
+    return is_convolution ? "conv" : name.target;
   }
 
   static std::string_view target_by_name(std::string_view flat) {
@@ -233,20 +268,24 @@ class Summary {
       entry_.targets.emplace_back(target);
   }
 
-  void add_block(std::string_view flat) {
-    const std::string prefix = is_text_encoder(flat) ? "text_encoder." : "";
-    for (const std::string_view kind : kSingleBlocks) {
-      if (flat.find(kind) != flat.npos) {
-        blocks_[std::string(kind)];
-        return;
-      }
+  void add_block(const FileModule& module, NamePattern& name) {
+    flat_ = module.name;
+    std::ranges::replace(flat_, '.', '_');
+    if (const int number = block_number(flat_, name.block_kind); number >= 0) {
+      if (name.block_numbers == nullptr) name.block_numbers = &numbers_of(name, name.block_kind);
+      name.block_numbers->insert(number);
+      return;
     }
+    // A number beyond all bounds: another kind's may stand behind it.
     for (const std::string_view kind : kBlockKinds) {
-      if (const int number = block_number(flat, kind); number >= 0) {
-        blocks_[prefix + std::string(kind)].insert(number);
+      if (const int number = block_number(flat_, kind); number >= 0) {
+        numbers_of(name, kind).insert(number);
         return;
       }
     }
+  }
+  std::set<int>& numbers_of(const NamePattern& name, std::string_view kind) {
+    return blocks_[(name.is_text_encoder ? "text_encoder." : "") + std::string(kind)];
   }
 
   std::string no_adapter() const {
@@ -257,23 +296,29 @@ class Summary {
   }
 
   /// As make_delta() names it, without making anything.
-  static std::string algorithm_of(const FileModule& module) {
+  std::string algorithm_of(const FileModule& module) const {
     const auto has = [&](Role role) { return module.tensors.contains(role); };
     const bool is_dora = has(Role::dora_scale) || has(Role::magnitude_vector);
     for (const Algorithm& algorithm : algorithms()) {
-      if (std::ranges::all_of(algorithm.needs, has))
-        return (is_dora ? "DoRA " : "") + std::string(algorithm.name);
+      if (!std::ranges::all_of(algorithm.needs, has)) continue;
+      const std::string& first = module.tensors.at(algorithm.needs.front());
+      return (is_dora ? "DoRA " : "") +
+             std::string(algorithm.name_for(file_.source().find(first)->shape.rank()));
     }
     return {};
   }
 
   const AdapterFile& file_;
+  TensorTable tensors_;
   LibraryEntry& entry_;
   std::map<std::string, std::int64_t> algorithms_;
+  std::int64_t* const no_algorithm_ = &algorithms_[{}];
+  std::unordered_map<std::uint64_t, std::int64_t*> counts_by_roles_;  ///< bits of roles
   std::map<std::int64_t, std::int64_t> ranks_;
   std::set<std::string_view> targets_;
-  std::unordered_map<std::string, std::string_view> target_by_pattern_;
+  std::unordered_map<std::string, NamePattern> name_patterns_;
   std::map<std::string, std::set<int>> blocks_;
+  std::string pattern_, flat_;  ///< of one module
 };
 
 }  // namespace
