@@ -1,6 +1,6 @@
 #include "lora/peft_scaling.h"
 
-#include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -28,40 +28,6 @@ Json parse_object(std::string_view json, const std::string& where) {
          where);
   }
   return parsed;
-}
-
-/// std::regex backtracks: a file may not choose a pattern that takes exponential time. Repetitions
-/// of single characters, a few of them, take polynomial time in a module's short name.
-bool is_harmless(std::string_view pattern) {
-  constexpr std::size_t kLongest = 512;
-  constexpr int kMostRepetitions = 3;
-  int repetitions = 0;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] == '\\') {
-      ++i;
-      if (i < pattern.size() && pattern[i] >= '1' && pattern[i] <= '9') return false;
-      continue;
-    }
-    if (pattern[i] != '*' && pattern[i] != '+' && pattern[i] != '{' && pattern[i] != '?') continue;
-    const bool of_group = i > 0 && pattern[i - 1] == ')';
-    if (of_group && pattern[i] != '?') return false;
-    if (++repetitions > kMostRepetitions) return false;
-  }
-  return pattern.size() <= kLongest;
-}
-
-/// PEFT asks for re.match("(.*\.)?(pattern)$", module): the end of the path, after a dot.
-std::regex compile(const std::string& pattern, const std::string& where) {
-  if (!is_harmless(pattern)) {
-    fail(ErrorKind::unsupported, "{}: the alpha_pattern \"{}\" is too involved to be matched",
-         where, pattern);
-  }
-  try {
-    return std::regex("(?:.*\\.)?(?:" + pattern + ")");
-  } catch (const std::regex_error&) {
-    fail(ErrorKind::bad_file, "{}: the alpha_pattern \"{}\" is no regular expression", where,
-         pattern);
-  }
 }
 
 double finite(const Json& value, const char* field, const std::string& where) {
@@ -94,35 +60,77 @@ PeftRotation parse_rotation(const Json& config, const std::string& where) {
   return rotation;
 }
 
+/// Pattern → number, in the file's order; nothing where the field is no object.
+PeftPatterns parse_patterns(const Json& config, const char* field, const std::string& where,
+                            std::string& text) {
+  PeftPatterns read;
+  const auto patterns = config.find(field);
+  if (patterns == config.end() || !patterns->is_object()) return read;
+  const std::string place = where + ", " + field;
+  for (const auto& [pattern, number] : patterns->items())
+    read.add(pattern, finite(number, "a value", place), place);
+  text += patterns->dump(-1, ' ', false, Json::error_handler_t::replace);
+  return read;
+}
+
+std::string kind_of(const Json& config) {
+  const auto kind = config.find("peft_type");
+  return kind != config.end() && kind->is_string() ? kind->get<std::string>() : std::string();
+}
+
 PeftScaling parse_config(const Json& config, const std::string& where) {
   PeftScaling scaling;
-  if (const auto found = config.find("lora_alpha"); found != config.end() && !found->is_null())
-    scaling.alpha = finite(*found, "lora_alpha", where);
-  read_flag(config, "use_rslora", scaling.rank_stabilised);
+  const std::string kind = kind_of(config);
+  const bool is_lokr = kind == "LOKR", is_lycoris = is_lokr || kind == "LOHA";
+  const auto number = [&](const char* field) -> std::optional<double> {
+    const auto found = config.find(field);
+    if (found == config.end() || found->is_null()) return std::nullopt;
+    return finite(*found, field, where);
+  };
+  scaling.alpha = number(is_lycoris ? "alpha" : "lora_alpha").value_or(scaling.alpha);
+  if (!is_lycoris) read_flag(config, "use_rslora", scaling.rank_stabilised);
   scaling.rotation = parse_rotation(config, where);
   const PeftRotation& rotation = scaling.rotation;
   scaling.text = Json{scaling.alpha,  scaling.rank_stabilised, rotation.is_series,
                       rotation.terms, rotation.is_constrained, rotation.eps}
                      .dump();
-  const auto patterns = config.find("alpha_pattern");
-  if (patterns == config.end() || !patterns->is_object()) return scaling;
-  for (const auto& [pattern, alpha] : patterns->items()) {
-    scaling.alpha_pattern.emplace_back(compile(pattern, where),
-                                       finite(alpha, "a value of alpha_pattern", where));
-  }
-  scaling.text += patterns->dump(-1, ' ', false, Json::error_handler_t::replace);
+  scaling.alpha_pattern = parse_patterns(config, "alpha_pattern", where, scaling.text);
+  if (!is_lokr) return scaling;
+  constexpr double kDefaultRank = 8;  // LoKrConfig's
+  scaling.stated_rank = number("r").value_or(kDefaultRank);
+  scaling.text += Json{"LoKr", *scaling.stated_rank}.dump();
+  scaling.rank_pattern = parse_patterns(config, "rank_pattern", where, scaling.text);
   return scaling;
+}
+
+/// The name that the trained model had for the module: PEFT wraps it, diffusers puts the component
+/// before it.
+std::string_view trained_name(std::string_view name) {
+  constexpr auto kBefore =
+      std::to_array<std::string_view>({"base_model.model.", "diffusion_model.", "transformer.",
+                                       "unet.", "text_encoder.", "text_encoder_2."});
+  for (const std::string_view before : kBefore) {
+    if (name.starts_with(before)) return name.substr(before.size());
+  }
+  return name;
+}
+
+double number_of(const PeftPatterns& patterns, const PeftModule& module, double otherwise) {
+  if (patterns.empty()) return otherwise;
+  if (const auto own = patterns.find(trained_name(module.name))) return *own;
+  return patterns.find(module.path).value_or(otherwise);
 }
 
 }  // namespace
 
-double PeftScaling::factor(std::string_view module, std::int64_t rank) const {
-  const auto matching = std::ranges::find_if(alpha_pattern, [&](const auto& row) {
-    return std::regex_match(module.begin(), module.end(), row.first);
-  });
-  const double own = matching == alpha_pattern.end() ? alpha : matching->second;
+double PeftScaling::factor(const PeftModule& module, std::int64_t rank) const {
   const auto r = static_cast<double>(rank);
-  return own / (rank_stabilised ? std::sqrt(r) : r);
+  return number_of(alpha_pattern, module, alpha) / (rank_stabilised ? std::sqrt(r) : r);
+}
+
+double PeftScaling::factor_without_rank(const PeftModule& module) const {
+  if (!stated_rank) return 1;
+  return number_of(alpha_pattern, module, alpha) / number_of(rank_pattern, module, *stated_rank);
 }
 
 PeftScaling parse_peft_config(std::string_view json, const std::string& where) {

@@ -1,16 +1,16 @@
-// What a PEFT or diffusers file states outside its tensors: the fields of LoraConfig that decide
-// the scale and those of OFTConfig that decide the rotation, in adapter_config.json beside the file
-// or in its header (lora-formats §1.10, §4.6).
+// What a PEFT or diffusers file states outside its tensors: the fields of LoraConfig, LoHaConfig
+// and LoKrConfig that decide the scale and those of OFTConfig that decide the rotation, in
+// adapter_config.json beside the file or in its header (lora-formats §1.10, §4.6). Not here: how
+// patterns are matched (peft_patterns.h).
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
+
+#include "lora/peft_patterns.h"
 
 namespace velatura::lora {
 
@@ -24,22 +24,36 @@ struct PeftRotation {
   static constexpr int kMostTerms = 64;
 };
 
+/// How PEFT and this program call one module.
+struct PeftModule {
+  std::string_view
+      name;  ///< the file's; what stands before the trained model's own name is dropped
+  std::string_view path;  ///< canonical, for files whose names are no trained model's
+};
+
 /// The fields of one configuration. Immutable once read.
 struct PeftScaling {
-  double alpha = 8;              ///< lora_alpha; 8 is LoraConfig's own default
-  bool rank_stabilised = false;  ///< scale α/√r instead of α/r (Kalajdzievski 2023)
-  /// Of module names, in the configuration's order: the first that matches gives α.
-  std::vector<std::pair<std::regex, double>> alpha_pattern;
+  /// lora_alpha; LoHaConfig's and LoKrConfig's is called alpha. 8 is the default of all three.
+  double alpha = 8;
+  bool rank_stabilised = false;  ///< LoraConfig: scale α/√r instead of α/r (Kalajdzievski 2023)
+  PeftPatterns alpha_pattern;    ///< α of single modules
+  /// LoKrConfig: the rank that it trained for, overridden by rank_pattern; nullopt for the other
+  /// kinds, whose tensors say it.
+  std::optional<double> stated_rank;
+  PeftPatterns rank_pattern;
   PeftRotation rotation;
 
-  /// The factor of the module at the canonical path `module` with rank `rank`.
-  double factor(std::string_view module, std::int64_t rank) const;
+  /// The factor of a module with rank `rank` > 0.
+  double factor(const PeftModule& module, std::int64_t rank) const;
+  /// The factor of a LoKr whose factors are both whole, which no rank stands in; 1 where no
+  /// LoKrConfig says otherwise.
+  double factor_without_rank(const PeftModule& module) const;
   /// The same values always give the same text: part of an adapter's identity.
   std::string text;
 };
 
 /// One configuration, adapter_config.json. `where` names it in errors: bad_file where it is no
-/// configuration of PEFT's, unsupported for a pattern whose matching could take exponential time.
+/// configuration of PEFT's, and what PeftPatterns throws.
 PeftScaling parse_peft_config(std::string_view json, const std::string& where);
 
 /// diffusers' "lora_adapter_metadata": fields named "<component>.<field>", one configuration a

@@ -10,9 +10,10 @@ namespace velatura::lora {
 namespace {
 
 constexpr const char* kModule = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
+constexpr PeftModule kThere{.name = kModule, .path = kModule};
 
 double factor(const char* json, const char* module = kModule, std::int64_t rank = 4) {
-  return parse_peft_config(json, "test").factor(module, rank);
+  return parse_peft_config(json, "test").factor({.name = module, .path = module}, rank);
 }
 
 ErrorKind error_of(const char* json) {
@@ -64,12 +65,43 @@ TEST(PeftScaling, DamageIsNamed) {
     EXPECT_EQ(error_of(json), ErrorKind::bad_file) << json;
 }
 
-TEST(PeftScaling, PatternsThatCouldTakeForeverAreRefused) {
-  for (const char* json : {R"json({"alpha_pattern": {"(a*)*b": 1}})json",
-                           R"json({"alpha_pattern": {"(a|aa)+$": 1}})json",
-                           R"json({"alpha_pattern": {".*.*.*.*x": 1}})json",
-                           R"json({"alpha_pattern": {"(.)\\1": 1}})json"})
-    EXPECT_EQ(error_of(json), ErrorKind::unsupported) << json;
+TEST(PeftScaling, PatternsAreOfTheNamesThatWereTrained) {
+  const PeftScaling scaling = parse_peft_config(
+      R"json({"lora_alpha": 4, "alpha_pattern": {"img_attn.proj": 16, "^txt_in": 2}})json", "test");
+  const char* path = "transformer_blocks.0.attn.to_out.0";
+  const auto factor_of = [&](const char* name) {
+    return scaling.factor({.name = name, .path = path}, 4);
+  };
+  EXPECT_EQ(factor_of("base_model.model.double_blocks.0.img_attn.proj"), 4);
+  EXPECT_EQ(factor_of("transformer.double_blocks.0.img_attn.proj"), 4);
+  EXPECT_EQ(factor_of("base_model.model.double_blocks.0.txt_attn.proj"), 1);
+  EXPECT_EQ(factor_of("base_model.model.txt_in"), 0.5) << "^ is the trained model's beginning";
+  EXPECT_EQ(factor_of("base_model.model.y.txt_in"), 1);
+  const PeftScaling canonical =
+      parse_peft_config(R"json({"alpha_pattern": {"attn.to_out.0": 16}})json", "test");
+  EXPECT_EQ(canonical.factor({.name = "lora_unet_double_blocks_0_img_attn_proj", .path = path}, 4),
+            4);
+}
+
+TEST(PeftScaling, LycorisConfigurationsSayAlpha) {
+  EXPECT_EQ(factor(R"json({"peft_type": "LOHA", "alpha": 2, "r": 4})json"), 0.5);
+  EXPECT_EQ(factor(R"json({"peft_type": "LOKR", "alpha": 2, "r": 4})json"), 0.5);
+  EXPECT_EQ(factor(R"json({"peft_type": "LOHA"})json"), 2) << "8 is their default too";
+  EXPECT_EQ(factor(R"json({"peft_type": "LOKR", "alpha": 16, "use_rslora": true})json"), 4);
+  EXPECT_EQ(factor(R"json({"peft_type": "LOHA", "alpha": 2, "alpha_pattern": {"to_q": 8}})json"),
+            2);
+  EXPECT_EQ(factor(R"json({"peft_type": "LORA", "alpha": 2, "lora_alpha": 16})json"), 4);
+}
+
+TEST(PeftScaling, AWholeLokrTakesTheRankThatWasAskedFor) {
+  const auto whole = [](const char* json) {
+    return parse_peft_config(json, "test").factor_without_rank(kThere);
+  };
+  EXPECT_EQ(whole(R"json({"peft_type": "LOKR", "alpha": 2, "r": 64})json"), 2.0 / 64);
+  EXPECT_EQ(whole(R"json({"peft_type": "LOKR", "alpha": 2})json"), 0.25);
+  EXPECT_EQ(whole(R"json({"peft_type": "LOKR", "alpha": 2, "rank_pattern": {"to_q": 16}})json"),
+            0.125);
+  EXPECT_EQ(whole(R"json({"lora_alpha": 2, "r": 64})json"), 1) << "no LoKrConfig";
 }
 
 TEST(PeftScaling, MetadataNamesItsComponents) {
@@ -77,8 +109,8 @@ TEST(PeftScaling, MetadataNamesItsComponents) {
       R"json({"unet.r": 4, "unet.lora_alpha": 8, "text_encoder.lora_alpha": 2, "noise": 1})json",
       "test");
   ASSERT_EQ(scalings.size(), 2u);
-  EXPECT_EQ(scalings.at("unet").factor(kModule, 4), 2);
-  EXPECT_EQ(scalings.at("text_encoder").factor(kModule, 4), 0.5);
+  EXPECT_EQ(scalings.at("unet").factor(kThere, 4), 2);
+  EXPECT_EQ(scalings.at("text_encoder").factor(kThere, 4), 0.5);
 }
 
 TEST(PeftScaling, TextIsTheIdentity) {
@@ -115,7 +147,7 @@ TEST(PeftScaling, Rotations) {
 }
 
 TEST(PeftScaling, ASingleNumberInAHeader) {
-  EXPECT_EQ(parse_header_alpha("16")->factor(kModule, 4), 4);
+  EXPECT_EQ(parse_header_alpha("16")->factor(kThere, 4), 4);
   EXPECT_FALSE(parse_header_alpha("sixteen"));
   EXPECT_FALSE(parse_header_alpha("{}"));
 }

@@ -162,9 +162,16 @@ std::shared_ptr<const ops::Weight> with_kernel(std::shared_ptr<const ops::Weight
       w2->original().reshaped({w2->shape()[0], weight[1] / w1_columns, weight[2], weight[3]}));
 }
 
-/// Of two whole factors: α, whatever it says, is ignored.
-float scale_without_alpha(const ModuleInput& input) {
-  double scale = has(input, Role::scale) ? read_number(input, Role::scale) : 1;
+/// Of two whole factors: α, whatever it says, is ignored, but for PEFT, which always divides its
+/// own by the rank that was asked for (tuners/lokr/layer.py).
+float scale_of_whole(const ModuleInput& input) {
+  double scale = 1;
+  if (has(input, Role::scale)) {
+    scale = read_number(input, Role::scale);
+  } else if (const PeftScaling* outside = input.file.peft_scaling(input.component);
+             outside != nullptr && !has(input, Role::alpha)) {
+    scale = outside->factor_without_rank({.name = input.module.name, .path = input.path});
+  }
   if (has(input, Role::scalar)) scale *= read_number(input, Role::scalar);
   return finite_scale(input, scale);
 }
@@ -212,7 +219,7 @@ std::unique_ptr<ModuleDelta> make_lokr(const ModuleInput& input) {
         input.path, out, columns);
   }
   const std::int64_t rank = !w2.is_whole() ? w2.down.size(0) : !w1.is_whole() ? w1.down.size(0) : 0;
-  const float scale = rank > 0 ? scale_of(input, rank) : scale_without_alpha(input);
+  const float scale = rank > 0 ? scale_of(input, rank) : scale_of_whole(input);
   return std::make_unique<LokrDelta>(
       KroneckerFactors{
           .w1 = build(w1), .w2 = with_kernel(build(w2), w1.columns, input.weight), .scale = scale},

@@ -91,7 +91,7 @@ float scale_of(const ModuleInput& input, std::int64_t rank) {
   } else if (has(input, Role::alpha)) {
     scale = read_number(input, Role::alpha) / static_cast<double>(rank);
   } else if (const PeftScaling* outside = input.file.peft_scaling(input.component)) {
-    scale = outside->factor(input.path, rank);
+    scale = outside->factor({.name = input.module.name, .path = input.path}, rank);
   }
   if (has(input, Role::scalar)) scale *= read_number(input, Role::scalar);
   return finite_scale(input, scale);

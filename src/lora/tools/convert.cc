@@ -194,7 +194,8 @@ void Converter::pass(const ModuleView& module, const FormModule& place) {
   std::optional<double> alpha = module.alpha;
   const PeftScaling* outside = file_.peft_scaling(peft_component(*module.component));
   if (!alpha && outside != nullptr && module.rank > 0) {
-    alpha = outside->factor(module.placement->path, module.rank) * static_cast<double>(module.rank);
+    alpha = outside->factor({.name = module.name, .path = module.placement->path}, module.rank) *
+            static_cast<double>(module.rank);
   }
   if (options_.form == Form::diffusers) {
     state_alpha(module.placement->pieces.front().target, module.rank, alpha);
@@ -244,7 +245,9 @@ Pair Converter::pair_of(const ModuleView& module) const {
     pair.alpha = number(Role::scale) * rank;
   } else if (!pair.alpha) {
     if (const PeftScaling* outside = file_.peft_scaling(peft_component(*module.component)))
-      pair.alpha = outside->factor(module.placement->path, pair.rank()) * rank;
+      pair.alpha =
+          outside->factor({.name = module.name, .path = module.placement->path}, pair.rank()) *
+          rank;
   }
   if (module.has(Role::scalar)) pair.alpha = pair.alpha.value_or(rank) * number(Role::scalar);
   return pair;
