@@ -442,10 +442,14 @@ FamilyVerdict Detection::run() {
   const bool text_alone = verdict.name.empty();
   if (text_alone) verdict = text_encoders();
   if (traits_.has_matrices() || verdict.name.empty() || !verdict.is_adapter) return verdict;
-  // The names of a family, and no adapter's matrices: the network itself.
-  if (verdict.name != "VAE")
+  // The names of a family, and no adapter's matrices: the network itself, but for what calls itself
+  // an adapter.
+  if (const TensorInfo* strange = traits_.with("_lora_"); strange != nullptr) {
+    verdict = make("adapter of an unknown kind for " + verdict.name, strange);
+  } else if (verdict.name != "VAE") {
     verdict.name =
         (text_alone ? "checkpoint of a text encoder of " : "checkpoint of ") + verdict.name;
+  }
   verdict.id.clear();
   verdict.remark.clear();
   verdict.is_adapter = false;

@@ -52,7 +52,10 @@ TEST(Family, ByNamesEvenWhereOtherLayersFit) {
            {"lora_unet_blocks_0_attn_wq", "Krea 2"},
            {"diffusion_model.blocks.0.cross_attn.k", "Wan"},
            {"diffusion_model.distilled_guidance_layer.in_proj", "Chroma"},
-           {"lora_unet_txt_in_individual_token_refiner_blocks_0_mlp_0", "HunyuanVideo"}}) {
+           {"lora_unet_txt_in_individual_token_refiner_blocks_0_mlp_0", "HunyuanVideo"},
+           {"lora_unet_txt_in_individual_token_refiner_blocks_0_self_attn_qkv", "HunyuanVideo"},
+           {"transformer.context_embedder.token_refiner.refiner_blocks.0.attn.to_q",
+            "HunyuanVideo"}}) {
     const std::string said = said_of(row.module, 6);
     EXPECT_THAT(said, HasSubstr(std::string("was made for ") + row.family)) << row.module;
     EXPECT_THAT(said, HasSubstr(row.module)) << "the deciding tensor";
@@ -95,6 +98,17 @@ TEST(Family, OtherKindsOfFiles) {
   EXPECT_EQ(kind_of("control_model.input_blocks.0.0.weight"), "ControlNet");
   EXPECT_EQ(kind_of("base_model.model.to_q.vera_lambda_b"), "VeRA");
   EXPECT_EQ(kind_of("base_model.model.to_q.lora_E"), "AdaLoRA");
+  const std::string peft = "base_model.model.down_blocks.0.attentions.0.attn1.to_q.";
+  EXPECT_EQ(kind_of(peft + "lora_A.layer.tensor.factors.0", {1, 8, 5}), "LoRETTA");
+  EXPECT_EQ(kind_of(peft + "lora_A.tt_cores.0", {1, 8, 5}), "LoRETTA");
+  EXPECT_EQ(kind_of(peft + "fourierft_spectrum", {100}), "FourierFT");
+  EXPECT_EQ(kind_of(peft + "unilora_theta_d", {100}), "UniLoRA");
+  EXPECT_EQ(kind_of(peft + "pvera_lambda_d", {8}), "PVeRA");
+  EXPECT_EQ(kind_of(peft + "boft_R", {1, 2, 4, 4}), "BOFT of PEFT");
+  EXPECT_EQ(kind_of(peft + "hra_u"), "HRA");
+  EXPECT_EQ(kind_of(peft + "bone_block"), "BONE");
+  EXPECT_EQ(kind_of(peft + "randlora_lambda"), "RandLoRA");
+  EXPECT_EQ(kind_of(peft + "lora_A.something"), "adapter of an unknown kind for SD1.5");
   EXPECT_EQ(kind_of("emb_params", {2, 768}), "textual inversion");
   EXPECT_EQ(kind_of("<birb>", {768}), "textual inversion");
   EXPECT_EQ(kind_of("clip_g", {1, 1280}), "textual inversion");
@@ -149,6 +163,13 @@ TEST(Family, AModelOfUnpublishedSizesTakesItsOwn) {
   add_pair(source, "unet." + ToyModel::kQuery, 2, ToyModel::kOut, ToyModel::kIn);
   add_pair(source, "unet." + ToyModel::kKey, 2, ToyModel::kOut, ToyModel::kText);
   EXPECT_EQ(ToyModel().bind(source)->report.bound_modules(), 2);
+}
+
+TEST(Family, AModelTakesItsOwnConvolutionsHoweverStored) {
+  MemorySource source;  // nothing but the metadata speaks of SDXL
+  add_pair(source, "unet." + ToyModel::kConv, 2, ToyModel::kOut, ToyModel::kIn * 3 * 3);
+  source.set_metadata("ss_base_model_version", "sdxl_base_v1-0");
+  EXPECT_EQ(ToyModel().bind(source)->report.bound_modules(), 1);
 }
 
 TEST(Family, TheDenoiserDecidesBeforeTheTextEncoder) {

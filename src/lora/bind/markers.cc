@@ -20,6 +20,7 @@ std::span<const Marker> kind_markers() {
       {"image_proj_", "IP-Adapter"},
       {"lora_time_gamma", "DiffSynth's timestep-conditioned LoRA"},
       {"lora_time_beta", "DiffSynth's timestep-conditioned LoRA"},
+      {"pvera_lambda", "PVeRA"},
       {"vera_lambda", "VeRA"},
       {"fourierft_", "FourierFT"},
       {"unilora_", "UniLoRA"},
@@ -29,11 +30,36 @@ std::span<const Marker> kind_markers() {
       {"miss_block", "MiSS"},
       {"randlora_", "RandLoRA"},
       {"loretta", "LoRETTA"},
+      {"layer_tensor_factors_#", "LoRETTA"},
+      {"_tt_cores_#", "LoRETTA"},
       {"shira_weight", "SHiRA"},
       {"c3a_kernel", "C3A"},
       {"waveft_", "WaveFT"},
       {"road_theta", "RoAd"},
+      {"road_alpha", "RoAd"},
       {"poly_lora", "Poly"},
+      {"poly_router", "Poly"},
+      {"_boft_R", "BOFT of PEFT"},
+      {"_boft_s", "BOFT of PEFT"},
+      {"_gralora_", "GraLoRA"},
+      {"_hira_A", "HiRA"},
+      {"_hira_B", "HiRA"},
+      {"_delora_", "DeLoRA"},
+      {"_deft_P", "DEFT"},
+      {"_deft_R", "DEFT"},
+      {"_adamss_", "AdaMSS"},
+      {"beft_bias", "BEFT"},
+      {"frod_lambda", "FRoD"},
+      {"_lily_A", "Lily"},
+      {"_lily_B", "Lily"},
+      {"_lily_router", "Lily"},
+      {"osf_svd_params", "OSF"},
+      {"_peanut_", "PEANuT"},
+      {"_psoft_", "PSOFT"},
+      {"_shadow_down", "Shadow"},
+      {"_supertuning_", "SuperTuning"},
+      {"tinylora_v", "TinyLoRA"},
+      {"internal_xlora_classifier", "X-LoRA"},
       {"_lora_E", "AdaLoRA"},
       {"input_blocks00", "checkpoint (its averaged weights, EMA)"},
   });
@@ -56,6 +82,9 @@ std::span<const Marker> network_markers() {
 
 std::span<const Marker> family_markers() {
   static constexpr auto kFamilies = std::to_array<Marker>({
+      // Before the others' blocks: it has blocks of its own.
+      {"individual_token_refiner", "HunyuanVideo"},
+      {"token_refiner", "HunyuanVideo"},
       {"llm_adapter", "Anima"},
       {"adaln_modulation_cross_attn", "Anima"},
       {"blocks_#_cross_attn_q_proj", "Anima"},
@@ -87,8 +116,6 @@ std::span<const Marker> family_markers() {
       {"joint_transformer_blocks", "AuraFlow"},
       {"pos_embed_proj", "SD3 or SD3.5"},
       {"distilled_guidance_layer", "Chroma"},
-      {"individual_token_refiner", "HunyuanVideo"},
-      {"token_refiner", "HunyuanVideo"},
       {"double_stream_blocks", "HiDream"},
       {"single_stream_blocks", "HiDream"},
       {"adaln_single", "PixArt"},
@@ -107,7 +134,11 @@ std::span<const std::string_view> flux_parts() {
 std::span<const std::string_view> z_image_parts() {
   static constexpr auto kParts = std::to_array<std::string_view>(
       {"noise_refiner_#", "context_refiner_#", "cap_embedder", "all_final_layer", "all_x_embedder",
-       "layers_#_attention_", "layers_#_feed_forward_", "layers_#_adaLN_modulation", "t_embedder"});
+       "layers_#_attention_", "layers_#_feed_forward_", "layers_#_adaLN_modulation", "t_embedder",
+       "layers_#_attn_to_", "layers_#_attn_qkv", "layers_#_attn1_to_", "layers_#_ff_net_",
+       // Its text encoder has such layers, too, behind other beginnings.
+       "diffusion_model_layers_#_self_attn_", "diffusion_model_layers_#_mlp_",
+       "lora_unet_layers_#_self_attn_", "lora_unet_layers_#_mlp_"});
   return kParts;
 }
 
