@@ -111,6 +111,7 @@ std::optional<InputSide> Detection::outputs_of(Accept accept) const {
 FamilyVerdict Detection::another_kind() const {
   // CLIP's own "mlp.fc1" flattens to the same: the dot before it tells Nunchaku's.
   for (const TensorInfo& info : file_.source().tensors()) {
+    if (!contains(info.name, ".mlp_fc")) continue;
     if (contains(info.name, ".mlp_fc1") || contains(info.name, ".mlp_fc2")) {
       FamilyVerdict verdict = make("Nunchaku (a packed SVDQuant file)", &info);
       verdict.is_adapter = false;

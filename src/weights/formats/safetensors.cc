@@ -49,7 +49,11 @@ std::optional<DType> dtype_from(std::string_view name) {
 /// is bounded by the grammar: object of objects of scalars or flat arrays of integers.
 class HeaderReader : public JsonEvents {
  public:
-  explicit HeaderReader(const std::string& file) : file_(file) {}
+  HeaderReader(const std::string& file, std::size_t header_bytes) : file_(file) {
+    // An entry takes some 128 characters; a header may also be one text of metadata.
+    constexpr std::size_t kEntryBytes = 128, kMostExpected = 4096;
+    entries.reserve(std::min(header_bytes / kEntryBytes, kMostExpected));
+  }
 
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
@@ -173,6 +177,8 @@ class SafetensorsSource : public Source {
   SafetensorsSource(const Blob& blob, std::vector<Entry> entries,
                     std::map<std::string, std::string> metadata, std::uint64_t data_begin)
       : blob_(blob), metadata_(std::move(metadata)) {
+    tensors_.reserve(entries.size());
+    offsets_.reserve(entries.size());
     for (Entry& entry : entries) {
       tensors_.push_back(std::move(entry.info));
       offsets_.push_back(data_begin + entry.begin);
@@ -205,6 +211,11 @@ class SafetensorsSource : public Source {
 };
 
 void check_names(const std::vector<Entry>& entries, const std::string& file) {
+  const auto out_of_order = [](const Entry& a, const Entry& b) {
+    return a.info.name >= b.info.name;
+  };
+  // As the reference library writes those of one type.
+  if (std::adjacent_find(entries.begin(), entries.end(), out_of_order) == entries.end()) return;
   // By hash first: the names of one file begin alike, and comparing them takes long.
   std::vector<std::pair<std::size_t, std::string_view>> names;
   names.reserve(entries.size());
@@ -220,6 +231,7 @@ void check_names(const std::vector<Entry>& entries, const std::string& file) {
 void check_layout(const std::vector<Entry>& entries, std::uint64_t data_bytes,
                   const std::string& file) {
   std::vector<const Entry*> order;
+  order.reserve(entries.size());
   for (const Entry& entry : entries) order.push_back(&entry);
   const auto lies_before = [](const Entry* a, const Entry* b) {
     return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
@@ -282,7 +294,7 @@ std::shared_ptr<const Source> open_safetensors_header(const Blob& blob, std::uin
   }
   const std::span<const std::byte> header =
       blob.bytes_at(kPrefixBytes, header_bytes, "the safetensors header");
-  HeaderReader reader(file);
+  HeaderReader reader(file, header.size());
   const std::size_t stopped =
       read_json({reinterpret_cast<const char*>(header.data()), header.size()}, reader);
   if (stopped != kWholeJson) {
