@@ -12,6 +12,7 @@
 #include "base/text_file.h"
 #include "engine/adapter_report.h"
 #include "engine/region_mask.h"
+#include "lora/bundled_embedding.h"
 #include "lora/strength/block_weights.h"
 #include "pipelines/prompt/tags.h"
 
@@ -273,25 +274,29 @@ class Collector {
   /// Words that the file brings along, for the encoder of this model.
   std::vector<Embedding> bundled(const lora::BoundAdapter& bound) const {
     std::vector<Embedding> embeddings;
+    const std::string origin = bound.file->path().string();
     const std::int64_t width = (*model_->text_encoder)->config().width;
     for (const lora::BundledEmbedding& word : bound.file->embeddings()) {
-      for (const auto& [inner, tensor] : word.tensors) {
-        Tensor vectors = to_f32(bound.file->source().load(tensor));
-        if (vectors.rank() == 1) vectors = vectors.reshaped({1, vectors.size(0)});
-        const bool fits = vectors.rank() == 2 && vectors.size(1) == width && vectors.size(0) > 0;
-        const bool is_finite =
-            std::ranges::all_of(vectors.floats(), [](float value) { return std::isfinite(value); });
-        if (!fits || !is_finite) {
-          fail(ErrorKind::mismatch,
-               "\"{}\": the embedding {} in it (tensor \"{}\", {}) is not for this model's text "
-               "encoder of width {}",
-               bound.file->path().string(), word.name, tensor, vectors.shape().to_string(), width);
-        }
-        embeddings.push_back({.triggers = {word.name},
-                              .vectors = std::move(vectors),
-                              .origin = bound.file->path().string()});
-        break;  // further tensors are for further encoders
+      const std::string* tensor = lora::vectors_for(word, weights::Part::clip_l);
+      if (tensor == nullptr) {
+        fail(ErrorKind::mismatch,
+             "\"{}\": the embedding {} in it has \"{}\" and no vectors for this model's text "
+             "encoder (clip_l)",
+             origin, word.name, word.tensors.begin()->second);
       }
+      Tensor vectors = to_f32(bound.file->source().load(*tensor));
+      if (vectors.rank() == 1) vectors = vectors.reshaped({1, vectors.size(0)});
+      const bool fits = vectors.rank() == 2 && vectors.size(1) == width && vectors.size(0) > 0;
+      const bool is_finite =
+          std::ranges::all_of(vectors.floats(), [](float value) { return std::isfinite(value); });
+      if (!fits || !is_finite) {
+        fail(ErrorKind::mismatch,
+             "\"{}\": the embedding {} in it (tensor \"{}\", {}) is not for this model's text "
+             "encoder of width {}",
+             origin, word.name, *tensor, vectors.shape().to_string(), width);
+      }
+      embeddings.push_back(
+          {.triggers = {word.name}, .vectors = std::move(vectors), .origin = origin});
     }
     return embeddings;
   }

@@ -129,6 +129,50 @@ GenerateRequest from_own(const std::string& text, bool keep_model, const Roots& 
   return request;
 }
 
+/// Replaces the name in every tag <lora:NAME…> of the prompt.
+std::string with_renamed_tags(std::string prompt, const std::string& from, const std::string& to) {
+  for (const std::string_view kind : {"<lora:", "<lyco:"}) {
+    std::size_t at = 0;
+    while ((at = prompt.find(kind, at)) != std::string::npos) {
+      at += kind.size();
+      const std::size_t end = at + from.size();
+      if (prompt.compare(at, from.size(), from) != 0 || end >= prompt.size() ||
+          (prompt[end] != ':' && prompt[end] != '>'))
+        continue;
+      prompt.replace(at, from.size(), to);
+      at += to.size();
+    }
+  }
+  return prompt;
+}
+
+/// Web UIs name adapters as their files were called when the picture was made. One that has another
+/// name by now is known by its hash; one that is not found at all stays as it is, for the job to
+/// say.
+std::string with_present_names(std::string prompt,
+                               const std::vector<std::pair<std::string, std::string>>& loras,
+                               const Roots& roots, FileHashes& hashes) {
+  for (const auto& [name, hash] : loras) {
+    fs::path path;
+    try {
+      roots.resolve(AssetKind::lora, name);
+      continue;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
+    }
+    for (const fs::path& candidate : roots.list(AssetKind::lora)) {
+      if (hash_of(candidate, kLora, hashes) == hash) path = candidate;
+      if (!path.empty()) break;
+    }
+    // A tag ends its name at a colon: such a path can't be said there, its stem can.
+    if (path.empty()) continue;
+    const bool can_be_said = path.native().find_first_of(":<>") == std::string::npos;
+    prompt = with_renamed_tags(std::move(prompt), name,
+                               can_be_said ? path.string() : path.stem().string());
+  }
+  return prompt;
+}
+
 GenerateRequest from_web_ui(const std::string& text, bool keep_model, const Roots& roots,
                             FileHashes& hashes) {
   pipelines::ReadGeneration read = pipelines::read_generation(image::parse_infotext(text));
@@ -136,6 +180,8 @@ GenerateRequest from_web_ui(const std::string& text, bool keep_model, const Root
     read.request.model =
         find({read.request.model, read.model_hash}, kModel, roots, hashes).string();
   }
+  read.request.prompt =
+      with_present_names(std::move(read.request.prompt), read.lora_hashes, roots, hashes);
   return read.request;
 }
 

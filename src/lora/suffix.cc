@@ -168,13 +168,19 @@ std::string_view to_string(Role role) {
                                                                   "reshape-weight",
                                                                   "sparse residual's indices",
                                                                   "sparse residual's values",
-                                                                  "sparse residual's size"});
+                                                                  "sparse residual's size",
+                                                                  "set-bias"});
   return kNames.at(static_cast<std::size_t>(role));
+}
+
+bool acts_on_bias(Role role) {
+  return role == Role::diff_b || role == Role::norm_b || role == Role::up_bias ||
+         role == Role::down_bias || role == Role::set_bias;
 }
 
 std::string without_peft_parts(std::string_view tensor) {
   std::string name(tensor);
-  for (const std::string_view part : {".default", ".modules_to_save"}) {
+  for (const std::string_view part : {".default", ".modules_to_save", ".base_layer"}) {
     for (std::size_t at = name.find(part); at != std::string::npos; at = name.find(part, at)) {
       const std::size_t end = at + part.size();
       if (end != name.size() && name[end] != '.') {

@@ -58,8 +58,11 @@ enum class Role {
   sparse_indices,
   sparse_values,
   sparse_size,
+  set_bias,  ///< of no suffix: a whole bias under the parameter's own name
 };
 std::string_view to_string(Role role);
+/// Whether the tensor is for the layer's bias.
+bool acts_on_bias(Role role);
 
 /// A tensor name split: "lora_unet_…_to_q" and down, say.
 struct SplitName {

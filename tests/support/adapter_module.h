@@ -23,7 +23,8 @@ class AdapterModule {
   /// On a linear layer, a convolution or a norm, by the number of axes; its weight is made from
   /// `seed`.
   explicit AdapterModule(const Shape& weight, std::uint64_t seed = 1)
-      : weight_(uniform_tensor(weight, DType::f32, seed)),
+      : seed_(seed),
+        weight_(uniform_tensor(weight, DType::f32, seed)),
         kind_(weight.rank() == 4   ? nn::LayerKind::conv2d
               : weight.rank() == 2 ? nn::LayerKind::linear
                                    : nn::LayerKind::norm) {}
@@ -76,6 +77,12 @@ class AdapterModule {
     return [weight = weight_] { return weight; };
   }
 
+  /// The layer's bias, f32 [out], of the weight's seed.
+  Tensor bias() const { return uniform_tensor({weight_.size(0)}, DType::f32, seed_ + 1); }
+  lora::Pristine bias_base() const {
+    return [bias = bias()] { return bias; };
+  }
+
   /// All that make_delta() makes of the module.
   lora::MadeDelta make() const {
     auto source = std::make_shared<MemorySource>();
@@ -116,6 +123,7 @@ class AdapterModule {
   }
 
  private:
+  std::uint64_t seed_;
   Tensor weight_;
   nn::LayerKind kind_;
   bool has_bias_ = false;
@@ -148,7 +156,8 @@ inline ::testing::AssertionResult cuts_like_dense(const AdapterModule& module,
   const auto weights = compare(piece->weight_change(module.base(), kStrength, 0),
                                made.delta->weight_change(module.base(), kStrength, 0));
   if (!weights) return weights;
-  return compare(piece->bias_change(kStrength), made.delta->bias_change(kStrength));
+  return compare(piece->bias_change(module.bias_base(), kStrength),
+                 made.delta->bias_change(module.bias_base(), kStrength));
 }
 
 }  // namespace velatura::testing

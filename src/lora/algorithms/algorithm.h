@@ -41,7 +41,7 @@ struct TuckerFactors {
   float scale = 1;
 };
 
-/// The untouched weight of the module, f32, shaped as ModuleInput::weight. Called by kinds that
+/// The untouched weight or bias of the module, f32, shaped as it is. Called by kinds that
 /// depend on it, as often as they like; may be slow.
 using Pristine = std::function<Tensor()>;
 
@@ -78,8 +78,12 @@ class ModuleDelta {
   /// > 0 uses the first ranks only (A1111's dyn) where the kind is a LoRA; the scale stays that of
   /// the stored rank. Strength 0 is never asked for.
   virtual Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const = 0;
-  /// b' − b at `strength`, f32 [out]; undefined where the bias stays.
-  virtual Tensor bias_change(float /*strength*/) const { return {}; }
+  /// Whether it stands in for the bias, as replaces() does for the weight. It then does nothing
+  /// else.
+  virtual bool replaces_bias() const { return false; }
+  /// b' − b at `strength`, f32 [out]; undefined where the bias stays. `bias` gives the untouched
+  /// one of the module, f32 [out], and is asked only where there is one.
+  virtual Tensor bias_change(const Pristine& /*bias*/, float /*strength*/) const { return {}; }
 
   /// Live forms of the weight's change; at most one is there. None: the dense change serves.
   virtual const ThinFactors* thin() const { return nullptr; }
@@ -121,6 +125,13 @@ struct Algorithm {
   std::span<const Role> accepts;  ///< further roles that it uses
   /// Throws mismatch / bad_file with the module, expected and found shapes.
   std::unique_ptr<ModuleDelta> (*make)(const ModuleInput& input);
+  /// What it is called where the first tensor that it needs has four axes; empty: the same.
+  std::string_view name_of_four_axes{};
+
+  /// Its name in a file whose first needed tensor has `axes` axes.
+  std::string_view name_for(int axes) const {
+    return axes == 4 && !name_of_four_axes.empty() ? name_of_four_axes : name;
+  }
 };
 
 /// In the order in which they may claim a module (lora-formats §2.9).
@@ -170,6 +181,7 @@ std::unique_ptr<ModuleDelta> make_oft_v2(const ModuleInput& input);  ///< oft_R
 std::unique_ptr<ModuleDelta> make_full_difference(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_norm_difference(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_set_weight(const ModuleInput& input);
+std::unique_ptr<ModuleDelta> make_set_bias(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_bias_difference(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_sparse_residual(const ModuleInput& input);
 /// DoRA around an additive kind (lora-formats §1.6).

@@ -35,7 +35,9 @@ class DoraDelta : public ModuleDelta {
   std::int64_t rank() const override { return inner_->rank(); }
   bool needs_base() const override { return true; }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override;
-  Tensor bias_change(float strength) const override { return inner_->bias_change(strength); }
+  Tensor bias_change(const Pristine& bias, float strength) const override {
+    return inner_->bias_change(bias, strength);
+  }
 
  private:
   void change_rows(const Layout& layout, const float* weight, float strength, float* change) const;

@@ -1,5 +1,7 @@
 // (IA)³ (Liu et al. 2022), as LyCORIS and as PEFT write it: rows or columns of the weight grow
-// (lora-formats §1.9).
+// (lora-formats §1.9). Where PEFT's vector has a value for each output it multiplies what the layer
+// gives, the bias included (PEFT 0.21, tuners/ia3/layer.py); LyCORIS' multiplies the weight alone
+// (LyCORIS 4.1, modules/ia3.py).
 #include <algorithm>
 #include <vector>
 
@@ -15,8 +17,10 @@ enum class Axis { output, input };
 
 class Ia3Delta : public ModuleDelta {
  public:
-  /// `growth` of every row or column at strength 1: W' = W ∘ (1 + growth).
-  Ia3Delta(Tensor growth, Axis axis) : growth_(std::move(growth)), axis_(axis) {}
+  /// `growth` of every row or column at strength 1: W' = W ∘ (1 + growth), and so the bias where it
+  /// `grows_bias`.
+  Ia3Delta(Tensor growth, Axis axis, bool grows_bias)
+      : growth_(std::move(growth)), axis_(axis), grows_bias_(grows_bias) {}
   bool is_zero() const override { return is_all_zero(growth_); }
   bool needs_base() const override { return true; }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t) const override {
@@ -37,10 +41,19 @@ class Ia3Delta : public ModuleDelta {
     }
     return change;
   }
+  Tensor bias_change(const Pristine& bias, float strength) const override {
+    if (!grows_bias_) return {};
+    Tensor change = scaled(bias(), strength);
+    const float* growth = growth_.data<float>();
+    float* values = change.mutable_data<float>();
+    for (std::int64_t o = 0; o < change.count(); ++o) values[o] *= growth[o];
+    return change;
+  }
 
  private:
   Tensor growth_;
   Axis axis_;
+  bool grows_bias_;
 };
 
 /// PEFT leaves the axis to the shape: [out, 1] or, of convolutions, [1, n, 1, 1] with either.
@@ -68,11 +81,13 @@ std::unique_ptr<ModuleDelta> make_ia3(const ModuleInput& input) {
          expected, axis == Axis::output ? "row" : "input channel");
   }
   // LyCORIS stores what is added to 1, PEFT the factor itself.
-  const double unit = has(input, Role::ia3_on_input) ? 0 : 1;
+  const bool is_peft = !has(input, Role::ia3_on_input);
+  const double unit = is_peft ? 1 : 0;
   std::vector<float> growth(static_cast<std::size_t>(expected));
   std::ranges::transform(vector.floats(), growth.begin(),
                          [unit](float value) { return static_cast<float>(value - unit); });
-  return std::make_unique<Ia3Delta>(Tensor::from(growth, {expected}), axis);
+  return std::make_unique<Ia3Delta>(Tensor::from(growth, {expected}), axis,
+                                    is_peft && axis == Axis::output && input.has_bias);
 }
 
 }  // namespace velatura::lora

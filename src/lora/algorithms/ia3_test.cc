@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/support/adapter_module.h"
 
 namespace velatura::lora {
@@ -61,6 +63,36 @@ TEST(Ia3, PeftMultiplies) {
   expect_change(AdapterModule({8, 6}).add("ia3_l", channels), channels, Axis::channels, 1);
   expect_change(AdapterModule({8, 8}).add("ia3_l", square), square, Axis::channels, 1);
   expect_change(AdapterModule({8, 6, 3, 3}).add("ia3_l", kernel_rows), kernel_rows, Axis::rows, 1);
+}
+
+TEST(Ia3, PeftMultipliesTheBiasWithTheOutputsAndLycorisNothingButTheWeight) {
+  const Tensor rows = uniform_tensor({8, 1}, DType::f32, 3),
+               kernel_rows = uniform_tensor({1, 8, 1, 1}, DType::f32, 3),
+               channels = uniform_tensor({1, 6}, DType::f32, 3);
+  for (const auto& module : {AdapterModule({8, 6}).with_bias().add("ia3_l", rows),
+                             AdapterModule({8, 6, 3, 3}).with_bias().add("ia3_l", kernel_rows)}) {
+    for (const float strength : {1.0F, 0.5F, -0.7F}) {
+      const Tensor change = module.make().delta->bias_change(module.bias_base(), strength);
+      ASSERT_EQ(change.shape(), (Shape{8}));
+      for (std::size_t o = 0; o < 8; ++o) {
+        const double expected = static_cast<double>(strength) * module.bias().floats()[o] *
+                                (static_cast<double>(rows.floats()[o]) - 1);
+        EXPECT_NEAR(change.floats()[o], expected, kClose * (1 + std::abs(expected)));
+      }
+    }
+  }
+  const auto of = [](const AdapterModule& module) {
+    return module.make().delta->bias_change(testing::no_base, 1);
+  };
+  EXPECT_FALSE(of(AdapterModule({8, 6}).with_bias().add("ia3_l", channels)).defined());
+  EXPECT_FALSE(of(AdapterModule({8, 6}).add("ia3_l", rows)).defined()) << "no bias";
+  for (const float on_input : {0.0F, 1.0F}) {
+    const auto lycoris = AdapterModule({8, 6})
+                             .with_bias()
+                             .add("weight", on_input == 0 ? rows : channels)
+                             .add("on_input", on_input);
+    EXPECT_FALSE(of(lycoris).defined());
+  }
 }
 
 TEST(Ia3, OnesOfPeftAndZerosOfLycorisChangeNothing) {

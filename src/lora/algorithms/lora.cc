@@ -44,7 +44,7 @@ class LoraDelta : public ModuleDelta {
     const Tensor down = to_f32(flattened(factors_.down->original()).slice(0, used));
     return product(up, down).reshaped(weight_);
   }
-  Tensor bias_change(float strength) const override {
+  Tensor bias_change(const Pristine&, float strength) const override {
     return bias_.defined() ? scaled(bias_, strength) : Tensor();
   }
   std::unique_ptr<ModuleDelta> rows(std::span<const RowRange> rows) const override {

@@ -105,7 +105,7 @@ TEST(Lora, BiasesOfTheLowRankLayersReachTheBias) {
   const Matrix from_up = 0.5 * Matrix::of(up_bias),
                from_down = 0.5 * (Matrix::of(up) * Matrix::of(down_bias));
   const auto bias_of = [](const AdapterModule& module) {
-    return module.make().delta->bias_change(-2);
+    return module.make().delta->bias_change(testing::no_base, -2);
   };
   EXPECT_FALSE(bias_of(pair()).defined());
   EXPECT_LT(relative_error(bias_of(pair().add("lora_B.bias", up_bias)), -2.0 * from_up), kClose);
@@ -163,7 +163,7 @@ TEST(Lora, BiasWithoutABiasToAddToIsSaid) {
                         .add("lora_B.weight", uniform_tensor({7, 4}, DType::f32, 2))
                         .add("lora_B.bias", uniform_tensor({7}, DType::f32, 3))
                         .make();
-  EXPECT_FALSE(made.delta->bias_change(1).defined());
+  EXPECT_FALSE(made.delta->bias_change(testing::no_base, 1).defined());
   EXPECT_THAT(made.delta->remark(), HasSubstr("no bias"));
 }
 

@@ -26,7 +26,7 @@ class StoredDifference : public ModuleDelta {
   Tensor weight_change(const Pristine&, float strength, std::int64_t) const override {
     return weight_.defined() ? scaled(weight_, strength) : Tensor();
   }
-  Tensor bias_change(float strength) const override {
+  Tensor bias_change(const Pristine&, float strength) const override {
     return bias_.defined() ? scaled(bias_, strength) : Tensor();
   }
   std::unique_ptr<ModuleDelta> rows(std::span<const RowRange> rows) const override {

@@ -63,7 +63,8 @@ TEST(BiasDifference, StandsBesideAnyKind) {
   EXPECT_NE(made.delta->thin(), nullptr) << "the weight's live form stays";
   EXPECT_TRUE(cuts_like_dense(module, {{4, 8}, {0, 2}}));
   EXPECT_NE(made.delta->rows(std::vector<RowRange>{{2, 5}})->thin(), nullptr) << "cut or not";
-  EXPECT_LT(relative_error(made.delta->bias_change(-2), -2.0 * Matrix::of(bias)), kClose);
+  EXPECT_LT(relative_error(made.delta->bias_change(testing::no_base, -2), -2.0 * Matrix::of(bias)),
+            kClose);
   EXPECT_LT(relative_error(module.change(1), Matrix::of(up) * Matrix::of(down)), 1e-6);
 }
 
@@ -107,7 +108,7 @@ TEST(NormDifference, WeightAndBiasEachAloneAndTogether) {
     EXPECT_EQ(made.algorithm, "norm difference");
     EXPECT_TRUE(made.unused.empty());
     const Tensor of_weight = made.delta->weight_change(testing::no_base, 0.5F, 0),
-                 of_bias = made.delta->bias_change(0.5F);
+                 of_bias = made.delta->bias_change(testing::no_base, 0.5F);
     ASSERT_EQ(of_weight.defined(), has_weight);
     ASSERT_EQ(of_bias.defined(), has_bias);
     if (has_weight) {

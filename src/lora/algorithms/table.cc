@@ -41,6 +41,7 @@ constexpr std::array kNormNeeds = {Role::norm_w};
 constexpr std::array kNormAccepts = {Role::norm_b};
 constexpr std::array kNormBiasNeeds = {Role::norm_b};
 constexpr std::array kSetWeightNeeds = {Role::set_weight};
+constexpr std::array kSetBiasNeeds = {Role::set_bias};
 constexpr std::array kSparseNeeds = {Role::sparse_indices, Role::sparse_values, Role::sparse_size};
 constexpr std::array kGloraNeeds = {Role::glora_a1, Role::glora_a2, Role::glora_b1, Role::glora_b2};
 constexpr std::array kGloraAccepts = {Role::alpha,    Role::scale,      Role::scalar,
@@ -101,8 +102,8 @@ class SumDelta : public ModuleDelta {
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
     return sum([&](const ModuleDelta& part) { return part.weight_change(base, strength, ranks); });
   }
-  Tensor bias_change(float strength) const override {
-    return sum([&](const ModuleDelta& part) { return part.bias_change(strength); });
+  Tensor bias_change(const Pristine& bias, float strength) const override {
+    return sum([&](const ModuleDelta& part) { return part.bias_change(bias, strength); });
   }
   const ThinFactors* thin() const override { return alone(&ModuleDelta::thin); }
   const KroneckerFactors* kronecker() const override { return alone(&ModuleDelta::kronecker); }
@@ -145,12 +146,15 @@ class SlicedDelta : public ModuleDelta {
   bool is_linear() const override { return whole_->is_linear(); }
   bool needs_base() const override { return whole_->needs_base(); }
   bool replaces() const override { return whole_->replaces(); }
+  bool replaces_bias() const override { return whole_->replaces_bias(); }
   bool changes_weight() const override { return whole_->changes_weight(); }
   std::string remark() const override { return whole_->remark(); }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t ranks) const override {
     return piece(whole_->weight_change(base, strength, ranks));
   }
-  Tensor bias_change(float strength) const override { return piece(whole_->bias_change(strength)); }
+  Tensor bias_change(const Pristine& bias, float strength) const override {
+    return piece(whole_->bias_change(bias, strength));
+  }
 
  private:
   Tensor piece(const Tensor& whole) const {
@@ -185,7 +189,7 @@ std::span<const Algorithm> algorithms() {
       {"LoKr", Claim::weight, kLokrOfBothNeeds, kLokrOfBothAccepts, make_lokr},
       {"GLoRA", Claim::weight, kGloraNeeds, kGloraAccepts, make_glora},
       {"(IA)³", Claim::weight, kIa3Needs, kIa3Accepts, make_ia3},
-      {"OFT", Claim::weight, kOftNeeds, kOftAccepts, make_oft},
+      {"OFT", Claim::weight, kOftNeeds, kOftAccepts, make_oft, "BOFT"},
       {"OFT", Claim::weight, kOftListNeeds, kOftAccepts, make_oft},
       {"OFT", Claim::weight, kOftDiagNeeds, kOftAccepts, make_oft},
       {"OFT v2", Claim::weight, kOftV2Needs, kOftV2Accepts, make_oft_v2},
@@ -193,6 +197,7 @@ std::span<const Algorithm> algorithms() {
       {"norm difference", Claim::on_bias, kNormBiasNeeds, {}, make_norm_difference},
       {"full difference", Claim::weight, kDifferenceNeeds, {}, make_full_difference},
       {"set-weight", Claim::weight, kSetWeightNeeds, {}, make_set_weight},
+      {"set-bias", Claim::on_bias, kSetBiasNeeds, {}, make_set_bias},
       {"bias difference", Claim::on_bias, kBiasNeeds, {}, make_bias_difference},
       {"sparse residual", Claim::beside_weight, kSparseNeeds, {}, make_sparse_residual},
   });
@@ -224,7 +229,8 @@ MadeDelta make_delta(const ModuleInput& input) {
       made.algorithm += "DoRA ";
       part = make_dora(input, std::move(part));
     }
-    made.algorithm += algorithm.name;
+    const std::string& first = input.module.tensors.at(algorithm.needs.front());
+    made.algorithm += algorithm.name_for(input.file.source().find(first)->shape.rank());
     parts.push_back(std::move(part));
     on_weight += algorithm.claim == Claim::on_bias ? 0 : 1;
   }

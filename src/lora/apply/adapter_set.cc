@@ -208,19 +208,23 @@ FormContext AdapterSet::State::context(std::size_t component, const LayerPlan& p
 /// What replaces parameters at this moment. One file may do it twice, two may not.
 std::shared_ptr<const BaseWeights> AdapterSet::State::base_now(std::size_t component) const {
   BaseWeights::Replacements replacements;
-  std::map<Target, const LayerMember*> first;
+  std::map<const BaseWeights::Replacement*, const LayerMember*> first;
   for (const Layer& layer : states[component].layers) {
     for (const LayerMember& member : layer.plan.members) {
-      if (!member.module->delta->replaces() || member.region) continue;
+      const ModuleDelta& delta = *member.module->delta;
+      if ((!delta.replaces() && !delta.replaces_bias()) || member.region) continue;
       if (strength(member, component, layer.plan.id) == 0) continue;
-      const auto [known, is_new] = first.emplace(member.module->target, &member);
-      if (is_new) {
-        replacements.emplace(member.module->target, member.module->delta);
-      } else if (known->second->module != member.module) {
+      const char* what = delta.replaces() ? "weight" : "bias";
+      auto& of = delta.replaces() ? replacements.weights : replacements.biases;
+      const auto [known, is_new] =
+          of.emplace(member.module->target,
+                     BaseWeights::Replacement{member.module->delta, member.module->placement});
+      const LayerMember* before = first.try_emplace(&known->second, &member).first->second;
+      if (!is_new && before->module != member.module) {
         fail(ErrorKind::mismatch,
-             "\"{}\" and \"{}\" both replace the weight of \"{}\": use one of them, or give one a "
+             "\"{}\" and \"{}\" both replace the {} of \"{}\": use one of them, or give one a "
              "strength of 0 there",
-             known->second->adapter, member.adapter,
+             before->adapter, member.adapter, what,
              components[component].tree->layer(layer.plan.id).path);
       }
     }

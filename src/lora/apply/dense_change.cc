@@ -46,14 +46,14 @@ void measure(const Tensor& base, const Tensor& change, const Tensor& stored, Mad
 
 BaseWeights::BaseWeights(std::span<const Component> components, const Replacements& replacements)
     : components_(components), replacements_(replacements) {
-  for (const auto& [target, delta] : replacements_) {
-    // The change of a replacement on a weight of zeros is the new weight, to the bit.
-    const Shape shape = components_[static_cast<std::size_t>(target.component)]
-                            .modules[static_cast<std::size_t>(target.layer)]
-                            .weight;
-    values_.emplace(target,
-                    delta->weight_change([&] { return Tensor::zeros(shape, DType::f32); }, 1, 0));
-  }
+  // The change of a replacement on zeros is the new value, to the bit.
+  const auto zeros = [](const Shape& shape) {
+    return [shape] { return Tensor::zeros(shape, DType::f32); };
+  };
+  for (const auto& [target, of] : replacements_.weights)
+    values_.emplace(target, of.delta->weight_change(zeros(of.placement->weight), 1, 0));
+  for (const auto& [target, of] : replacements_.biases)
+    biases_.emplace(target, of.delta->bias_change(zeros(Shape{of.placement->rows()}), 1));
 }
 
 Tensor BaseWeights::weight(const Target& target) const {
@@ -63,26 +63,24 @@ Tensor BaseWeights::weight(const Target& target) const {
 }
 
 Tensor BaseWeights::whole(const Placement& placement) const {
-  Tensor whole = pristine_weight(placement, components_);
-  if (values_.empty()) return whole;
-  if (placement.is_plain()) return weight(placement.pieces.front().target);
-  const std::size_t row = whole.byte_size() / static_cast<std::size_t>(placement.weight[0]);
-  for (const Piece& piece : placement.pieces) {
-    const auto found = values_.find(piece.target);
-    if (found == values_.end()) continue;
-    const std::byte* from = found->second.bytes();
-    for (const RowRange& range : piece.rows) {
-      const std::size_t bytes = static_cast<std::size_t>(range.count()) * row;
-      std::memcpy(whole.mutable_bytes() + static_cast<std::size_t>(range.begin) * row, from, bytes);
-      from += bytes;
-    }
-  }
-  return whole;
+  return assemble(placement, placement.weight,
+                  [this](const Target& target) { return weight(target); });
+}
+
+Tensor BaseWeights::bias(const Target& target) const {
+  const auto found = biases_.find(target);
+  if (found != biases_.end()) return found->second;
+  return pristine_bias(components_[static_cast<std::size_t>(target.component)], target.layer);
+}
+
+Tensor BaseWeights::whole_bias(const Placement& placement) const {
+  return assemble(placement, Shape{placement.rows()},
+                  [this](const Target& target) { return bias(target); });
 }
 
 const ModuleDelta* BaseWeights::replacement(const Target& target) const {
-  const auto found = replacements_.find(target);
-  return found == replacements_.end() ? nullptr : found->second.get();
+  const auto found = replacements_.weights.find(target);
+  return found == replacements_.weights.end() ? nullptr : found->second.delta.get();
 }
 
 DenseChange::DenseChange(DenseSite site, std::vector<DensePart> parts, bool keeps)
@@ -163,7 +161,8 @@ std::shared_ptr<const MadeWeight> ChangedWeight::made() const {
 MadeWeight ChangedWeight::make() const {
   MadeWeight made;
   for (const DensePart& part : change_.parts()) made.of.push_back(part.delta);
-  for (const auto& [target, delta] : change_.site().base->replacements()) made.of.push_back(delta);
+  for (const auto& [target, of] : change_.site().base->replacements().weights)
+    made.of.push_back(of.delta);
   const Tensor change = change_.sum(strengths_);
   if (base_ == Base::without) {
     made.weight = std::make_shared<const ops::Weight>(from_f32(change, options_.type));

@@ -16,24 +16,36 @@
 
 namespace velatura::lora {
 
-/// The weights that adapters change and that kinds which depend on the base see: the model's own,
-/// or what an active set_weight put in their place (lora-formats §5.6). Immutable.
+/// The weights and biases that adapters change and that kinds which depend on the base see: the
+/// model's own, or what an active replacement put in their place (lora-formats §5.6). Immutable.
 class BaseWeights {
  public:
-  using Replacements = std::map<Target, std::shared_ptr<const ModuleDelta>>;
+  struct Replacement {
+    std::shared_ptr<const ModuleDelta> delta;
+    std::shared_ptr<const Placement> placement;
+    bool operator==(const Replacement&) const = default;
+  };
+  struct Replacements {
+    std::map<Target, Replacement> weights, biases;
+    bool operator==(const Replacements&) const = default;
+  };
   /// The components outlive it.
   BaseWeights(std::span<const Component> components, const Replacements& replacements);
 
   Tensor weight(const Target& target) const;  ///< f32; not to be written to
   Tensor whole(const Placement& placement) const;
-  /// Null: the model's own.
+  /// Likewise; undefined where the layer has none.
+  Tensor bias(const Target& target) const;
+  Tensor whole_bias(const Placement& placement) const;
+  bool replaces_bias(const Target& target) const { return biases_.contains(target); }
+  /// Of the weight; null: the model's own.
   const ModuleDelta* replacement(const Target& target) const;
   const Replacements& replacements() const { return replacements_; }
 
  private:
   std::span<const Component> components_;
   Replacements replacements_;
-  std::map<Target, Tensor> values_;
+  std::map<Target, Tensor> values_, biases_;
 };
 
 /// One member of a layer that changes it densely.

@@ -140,9 +140,12 @@ std::vector<LayerForms::Group> LayerForms::group(const LayerPlan& plan,
       groups.push_back({.region = member.region});
       own = std::prev(groups.end());
     }
-    if (delta->bias_change(strengths[index]).defined()) {
-      own->biases.push_back({.delta = delta, .member = index});
+    const std::shared_ptr<const Placement>& placement = member.module->placement;
+    const auto bias = [&] { return base_->whole_bias(*placement); };
+    if (delta->bias_change(bias, strengths[index]).defined()) {
       note(Form::parameter);
+      if (member.region || !delta->replaces_bias())
+        own->biases.push_back({.delta = delta, .placement = placement, .member = index});
     }
     if (form == Form::thin) {
       const std::int64_t ranks =
@@ -152,14 +155,14 @@ std::vector<LayerForms::Group> LayerForms::group(const LayerPlan& plan,
       own->thin_members.push_back(index);
       note(form);
     } else if (form == Form::kronecker) {
-      own->kronecker.push_back({.delta = delta, .member = index});
+      own->kronecker.push_back({.delta = delta, .placement = placement, .member = index});
       note(form);
     } else if (form == Form::tucker) {
-      own->tucker.push_back({.delta = delta, .member = index});
+      own->tucker.push_back({.delta = delta, .placement = placement, .member = index});
       note(form);
     } else if (delta->changes_weight() && (member.region || !delta->replaces())) {
       own->dense.push_back({.delta = delta,
-                            .placement = member.module->placement,
+                            .placement = placement,
                             .ranks = member.ranks,
                             .member = index,
                             .adapter = member.adapter});
@@ -203,7 +206,7 @@ void LayerForms::add_live(const LayerPlan& plan, const Group& group,
                                                      .keeps_changes = plan.keeps_changes,
                                                      .cache = context_.weights})));
   }
-  if (!group.biases.empty()) forms.push_back(make_bias_form(group.biases));
+  if (!group.biases.empty()) forms.push_back(make_bias_form(group.biases, base_));
 }
 
 void LayerForms::note(Form form) {
@@ -214,9 +217,11 @@ void LayerForms::note(Form form) {
 void LayerForms::set_strengths(std::span<const float> strengths) {
   if (weight_) weight_->set_strengths(strengths);
   for (const auto& form : live_) form->set_strengths(strengths);
-  const Tensor change = sum_of_biases(bias_members_, strengths);
+  const Tensor change = sum_of_biases(bias_members_, strengths, *base_);
+  if (!change.defined() && !base_->replaces_bias(target_)) return;
+  bias_ = layer_->bias.defined() ? base_->bias(target_).clone()
+                                 : Tensor::zeros(change.shape(), DType::f32);
   if (!change.defined()) return;
-  bias_ = layer_->bias.defined() ? layer_->bias.clone() : Tensor::zeros(change.shape(), DType::f32);
   VELATURA_CHECK(bias_.count() == change.count());
   for (std::size_t i = 0; i < bias_.floats().size(); ++i)
     bias_.mutable_floats()[i] += change.floats()[i];

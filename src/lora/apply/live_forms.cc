@@ -124,9 +124,10 @@ class ProductForm : public LiveForm {
 
 class BiasForm : public LiveForm {
  public:
-  explicit BiasForm(std::vector<LiveMember> members) : members_(std::move(members)) {}
+  BiasForm(std::vector<LiveMember> members, std::shared_ptr<const BaseWeights> base)
+      : members_(std::move(members)), base_(std::move(base)) {}
   void set_strengths(std::span<const float> strengths) override {
-    bias_ = sum_of_biases(members_, strengths);
+    bias_ = sum_of_biases(members_, strengths, *base_);
   }
   void add_to(nn::Run& run, const Tensor&, Tensor& y) const override {
     const Tensor row = ops::cast(run.ops, bias_, y.dtype());
@@ -139,6 +140,7 @@ class BiasForm : public LiveForm {
 
  private:
   std::vector<LiveMember> members_;
+  std::shared_ptr<const BaseWeights> base_;
   Tensor bias_;
 };
 
@@ -186,8 +188,9 @@ std::shared_ptr<LiveForm> make_product_form(const nn::LayerInfo& layer,
   return std::make_shared<ProductForm>(layer, std::move(change));
 }
 
-std::shared_ptr<LiveForm> make_bias_form(std::vector<LiveMember> members) {
-  return std::make_shared<BiasForm>(std::move(members));
+std::shared_ptr<LiveForm> make_bias_form(std::vector<LiveMember> members,
+                                         std::shared_ptr<const BaseWeights> base) {
+  return std::make_shared<BiasForm>(std::move(members), std::move(base));
 }
 
 std::shared_ptr<LiveForm> make_masked_form(std::shared_ptr<const Region> region,
@@ -195,10 +198,12 @@ std::shared_ptr<LiveForm> make_masked_form(std::shared_ptr<const Region> region,
   return std::make_shared<MaskedForm>(std::move(region), std::move(inner));
 }
 
-Tensor sum_of_biases(std::span<const LiveMember> members, std::span<const float> strengths) {
+Tensor sum_of_biases(std::span<const LiveMember> members, std::span<const float> strengths,
+                     const BaseWeights& base) {
   Tensor total;
   for (const LiveMember& member : members) {
-    const Tensor change = member.delta->bias_change(strengths[member.member]);
+    const Tensor change = member.delta->bias_change(
+        [&] { return base.whole_bias(*member.placement); }, strengths[member.member]);
     if (!change.defined()) continue;
     if (!total.defined()) {
       total = change.clone();

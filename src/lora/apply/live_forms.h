@@ -25,6 +25,7 @@ class LiveForm : public nn::LayerDelta {
 /// Where a module stands in its layer, and the index of its strength.
 struct LiveMember {
   std::shared_ptr<const ModuleDelta> delta;
+  std::shared_ptr<const Placement> placement;  ///< the whole that its delta is of
   std::size_t member = 0;
 };
 
@@ -40,12 +41,14 @@ std::shared_ptr<LiveForm> make_tucker_form(const nn::LayerInfo& layer, LiveMembe
 std::shared_ptr<LiveForm> make_product_form(const nn::LayerInfo& layer,
                                             std::shared_ptr<ChangedWeight> change);
 /// Changes of the bias, for where they cannot stand in for it.
-std::shared_ptr<LiveForm> make_bias_form(std::vector<LiveMember> members);
+std::shared_ptr<LiveForm> make_bias_form(std::vector<LiveMember> members,
+                                         std::shared_ptr<const BaseWeights> base);
 /// `inner`, multiplied by the region's mask.
 std::shared_ptr<LiveForm> make_masked_form(std::shared_ptr<const Region> region,
                                            std::vector<std::shared_ptr<LiveForm>> inner);
 
 /// Σ of the members' changes of the bias, f32; undefined where no member has any.
-Tensor sum_of_biases(std::span<const LiveMember> members, std::span<const float> strengths);
+Tensor sum_of_biases(std::span<const LiveMember> members, std::span<const float> strengths,
+                     const BaseWeights& base);
 
 }  // namespace velatura::lora

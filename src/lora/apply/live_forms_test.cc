@@ -52,7 +52,8 @@ std::vector<double> LiveFormsTest::formula(const std::string& path,
       const Tensor change = module.delta->weight_change(
           [&] { return pristine_weight(*module.placement, model_.components()); }, use.denoiser, 0);
       if (change.defined()) changes.push_back(change);
-      const Tensor bias = module.delta->bias_change(use.denoiser);
+      const Tensor bias = module.delta->bias_change(
+          [&] { return pristine_bias(*module.placement, model_.components()); }, use.denoiser);
       if (bias.defined()) bias_changes.push_back(bias);
     }
   }

@@ -47,9 +47,13 @@ std::vector<std::pair<Role, std::string>> tensors_of(const FileModule& module) {
   return all;
 }
 
-bool acts_on_bias(Role role) {
-  return role == Role::diff_b || role == Role::norm_b || role == Role::up_bias ||
-         role == Role::down_bias;
+/// What of a layer a tensor acts on: no two modules of a file may act on the same (lora-formats
+/// §2.9). A bias that stands in for the layer's may be changed beside it.
+enum class Part { weight, bias, whole_bias };
+
+Part part_of(Role role) {
+  if (role == Role::set_bias) return Part::whole_bias;
+  return acts_on_bias(role) ? Part::bias : Part::weight;
 }
 
 class Binder {
@@ -66,12 +70,16 @@ class Binder {
   }
 
   void bind_module(const FileModule& module, BoundAdapter& bound);
-  void bind_replacement(const std::string& tensor, const NameIndex::Parameter& parameter,
-                        BoundAdapter& bound);
+  bool bind_parameter(const FileModule& module, BoundAdapter& bound);
+  void bind_whole(const std::string& tensor, const NameIndex::Parameter& parameter,
+                  BoundAdapter& bound);
   void bind_at(const FileModule& module, const NameIndex::Entry& entry, BoundAdapter& bound);
   MadeDelta make(const FileModule& module, const Placement& placement);
   void account_unknown(const FileModule& module);
   void report_half(const FileModule& module, const std::vector<std::string>& targets);
+  /// The earlier module that has the part of one of the layers; null where none has.
+  const FileModule* earlier(const Placement& placement, Part part) const;
+  void bind_rest(const FileModule& module, const NameIndex::Entry& entry, BoundAdapter& bound);
   void drop_second(const FileModule& module, const std::vector<std::string>& targets,
                    const FileModule& first);
   void account(const FileModule& module, const NameIndex::Entry& entry, const MadeDelta& made,
@@ -89,9 +97,10 @@ class Binder {
   std::span<const Component> components_;
   const NameIndex& names_;
   Ledger ledger_;
-  std::map<Target, const FileModule*> taken_;  ///< the module of the file that has a layer
-  std::list<FileModule> replacements_;         ///< modules made of whole parameters
-  std::map<int, std::string> contradicted_;    ///< components refused whole, with the reason
+  /// The module of the file that has a part of a layer.
+  std::map<std::pair<Target, Part>, const FileModule*> taken_;
+  std::list<FileModule> parameters_;         ///< modules made of what is named like a parameter
+  std::map<int, std::string> contradicted_;  ///< components refused whole, with the reason
   int searched_ = 0;
 };
 
@@ -167,10 +176,13 @@ void Binder::bind_module(const FileModule& module, BoundAdapter& bound) {
   if (module.tensors.size() == 1) {
     const std::string& tensor = module.tensors.begin()->second;
     if (const auto parameter = names_.find_parameter(tensor))
-      return bind_replacement(tensor, *parameter, bound);
+      return bind_whole(tensor, *parameter, bound);
   }
   const NameIndex::Entry* entry = names_.find(file_.lookup_name(module));
-  if (entry == nullptr) return account_unknown(module);
+  if (entry == nullptr) {
+    if (!bind_parameter(module, bound)) account_unknown(module);
+    return;
+  }
   if (!entry->absent.empty()) return note(module, entry->absent);
   bind_at(module, *entry, bound);
 }
@@ -188,21 +200,32 @@ void Binder::account_unknown(const FileModule& module) {
 }
 
 /// A tensor called like a parameter of the model stands in for it (lora-formats §2.0, rule 4).
-void Binder::bind_replacement(const std::string& tensor, const NameIndex::Parameter& parameter,
-                              BoundAdapter& bound) {
-  if (parameter.is_bias) {
-    ledger_.set(tensor, Fate::refused, target_names(*parameter.entry.placement, true),
-                "a whole bias that replaces the model's; its difference (.diff_b) can be applied");
-    return;
-  }
-  replacements_.push_back(
-      {.name = tensor, .tensors = {{Role::set_weight, tensor}}, .numbered = {}});
-  bind_at(replacements_.back(), parameter.entry, bound);
+void Binder::bind_whole(const std::string& tensor, const NameIndex::Parameter& parameter,
+                        BoundAdapter& bound) {
+  const Role role = parameter.is_bias ? Role::set_bias : Role::set_weight;
+  parameters_.push_back({.name = tensor, .tensors = {{role, tensor}}, .numbered = {}});
+  bind_at(parameters_.back(), parameter.entry, bound);
+}
+
+/// ComfyUI puts its suffixes behind a parameter's own name too, where that does not end in
+/// ".weight": "diffusion_model.out.2.bias.diff", "….query_norm.scale.set_weight".
+bool Binder::bind_parameter(const FileModule& module, BoundAdapter& bound) {
+  const auto parameter = names_.find_parameter(module.name);
+  if (!parameter || module.tensors.size() != 1) return false;
+  Role role = module.tensors.begin()->first;
+  if (role != Role::diff && role != Role::set_weight) return false;
+  if (parameter->is_bias) role = role == Role::diff ? Role::diff_b : Role::set_bias;
+  parameters_.push_back(
+      {.name = module.name, .tensors = {{role, module.tensors.begin()->second}}, .numbered = {}});
+  bind_at(parameters_.back(), parameter->entry, bound);
+  return true;
 }
 
 void Binder::bind_at(const FileModule& module, const NameIndex::Entry& entry, BoundAdapter& bound) {
   const Placement& placement = *entry.placement;
-  const std::vector<std::string> targets = target_names(placement);
+  const bool is_bias =
+      std::ranges::all_of(module.tensors, acts_on_bias, &std::pair<const Role, std::string>::first);
+  const std::vector<std::string> targets = target_names(placement, is_bias);
   const auto contradiction = contradicted_.find(placement.pieces.front().target.component);
   if (contradiction != contradicted_.end()) return refuse(module, targets, contradiction->second);
   MadeDelta made;
@@ -215,18 +238,45 @@ void Binder::bind_at(const FileModule& module, const NameIndex::Entry& entry, Bo
     return refuse(module, targets, error.what());
   }
   if (made.delta == nullptr) return report_half(module, targets);
-  for (const Piece& piece : placement.pieces) {
-    const auto taken = taken_.find(piece.target);
-    if (taken != taken_.end()) return drop_second(module, targets, *taken->second);
-  }
+  std::set<Part> parts;
+  for (const auto& [role, tensor] : module.tensors) parts.insert(part_of(role));
+  const auto is_taken = [&](Part part) { return earlier(placement, part) != nullptr; };
+  if (std::ranges::all_of(parts, is_taken))
+    return drop_second(module, targets, *earlier(placement, *parts.begin()));
+  if (std::ranges::any_of(parts, is_taken)) return bind_rest(module, entry, bound);
   account(module, entry, made, bound.report);
   std::shared_ptr<const ModuleDelta> whole = std::move(made.delta);
   for (const Piece& piece : placement.pieces) {
-    taken_.emplace(piece.target, &module);
+    for (const Part part : parts) taken_.emplace(std::pair(piece.target, part), &module);
     bound.modules.push_back({.target = piece.target,
                              .delta = placement.is_plain() ? whole : cut(whole, piece.rows),
                              .placement = entry.placement});
   }
+}
+
+const FileModule* Binder::earlier(const Placement& placement, Part part) const {
+  for (const Piece& piece : placement.pieces) {
+    const auto found = taken_.find({piece.target, part});
+    if (found != taken_.end()) return found->second;
+  }
+  return nullptr;
+}
+
+/// The parts of the layer that no earlier module has; its other tensors are a second definition.
+void Binder::bind_rest(const FileModule& module, const NameIndex::Entry& entry,
+                       BoundAdapter& bound) {
+  FileModule rest{.name = module.name, .tensors = {}, .numbered = module.numbered};
+  for (const auto& [role, tensor] : module.tensors) {
+    const FileModule* first = earlier(*entry.placement, part_of(role));
+    if (first == nullptr) {
+      rest.tensors.emplace(role, tensor);
+    } else {
+      drop_second({.name = module.name, .tensors = {{role, tensor}}, .numbered = {}},
+                  target_names(*entry.placement, acts_on_bias(role)), *first);
+    }
+  }
+  parameters_.push_back(std::move(rest));
+  bind_at(parameters_.back(), entry, bound);
 }
 
 MadeDelta Binder::make(const FileModule& module, const Placement& placement) {
@@ -298,6 +348,8 @@ void Binder::account(const FileModule& module, const NameIndex::Entry& entry, co
     report.max_rank = std::max(report.max_rank, delta.rank());
   }
   const Target first = placement.pieces.front().target;
+  if (module.tensors.contains(Role::set_bias) && taken_.contains({first, Part::weight}))
+    return;  // counted already
   ++report.modules[components_[static_cast<std::size_t>(first.component)].name];
   ++report.algorithms[made.algorithm];
   if (std::ranges::find(report.dialects, entry.dialect) == report.dialects.end())
@@ -305,15 +357,22 @@ void Binder::account(const FileModule& module, const NameIndex::Entry& entry, co
 }
 
 void Binder::settle_leftovers(BoundAdapter& bound) {
+  std::vector<std::pair<const std::string*, NameIndex::Parameter>> biases;
   for (const std::string& tensor : file_.unexplained()) {
-    if (const auto parameter = names_.find_parameter(tensor)) {
-      bind_replacement(tensor, *parameter, bound);
+    if (auto parameter = names_.find_parameter(tensor)) {
+      if (parameter->is_bias) {
+        biases.emplace_back(&tensor, std::move(*parameter));
+      } else {
+        bind_whole(tensor, *parameter, bound);
+      }
     } else if (tensor.starts_with(kTrainingLeftovers)) {
       ledger_.set(tensor, Fate::ignored, {}, std::string(kLeftoverReason));
     } else {
       ledger_.set(tensor, Fate::refused, {}, "no adapter tensor ends like this");
     }
   }
+  // After the weights of their layers, which they are no modules beside.
+  for (const auto& [tensor, parameter] : biases) bind_whole(*tensor, parameter, bound);
   for (const BundledEmbedding& embedding : file_.embeddings()) {
     for (const auto& [inner, tensor] : embedding.tensors)
       ledger_.set(tensor, Fate::bound, {}, fmt::format("textual inversion \"{}\"", embedding.name));

@@ -54,7 +54,8 @@ struct BoundModule {
 /// The result: immutable, shared by every set that uses the adapter on this model.
 struct BoundAdapter {
   std::shared_ptr<const AdapterFile> file;
-  std::vector<BoundModule> modules;  ///< at most one a layer; in file order
+  /// At most one a layer, and one for its bias alone; in file order.
+  std::vector<BoundModule> modules;
   BindReport report;
 };
 

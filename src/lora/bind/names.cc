@@ -238,8 +238,7 @@ std::optional<NameIndex::Parameter> NameIndex::find_parameter(std::string_view n
   const bool is_bias = tensor.ends_with(kBiasEnd);
   if (!is_bias && !tensor.ends_with(kWeightEnd)) return std::nullopt;
   const Entry* entry = find(without(tensor, is_bias ? kBiasEnd : kWeightEnd));
-  if (entry == nullptr || !entry->absent.empty() || (is_bias && !entry->placement->has_bias))
-    return std::nullopt;
+  if (entry == nullptr || !entry->absent.empty()) return std::nullopt;
   return Parameter{*entry, is_bias};
 }
 

@@ -30,16 +30,13 @@ Tensor gather_rows(const Tensor& whole, std::span<const RowRange> rows) {
   return gathered;
 }
 
-Tensor pristine_weight(const Placement& placement, std::span<const Component> components) {
-  const auto of_piece = [&](const Piece& piece) {
-    return pristine_weight(components[static_cast<std::size_t>(piece.target.component)],
-                           piece.target.layer);
-  };
-  if (placement.is_plain()) return of_piece(placement.pieces.front());
-  Tensor whole = Tensor::allocate(placement.weight, DType::f32);
-  const std::size_t row = whole.byte_size() / static_cast<std::size_t>(placement.weight[0]);
+Tensor assemble(const Placement& placement, const Shape& shape,
+                const std::function<Tensor(const Target&)>& piece_of) {
+  if (placement.is_plain()) return piece_of(placement.pieces.front().target);
+  Tensor whole = Tensor::allocate(shape, DType::f32);
+  const std::size_t row = whole.byte_size() / static_cast<std::size_t>(shape[0]);
   for (const Piece& piece : placement.pieces) {
-    const Tensor values = of_piece(piece);
+    const Tensor values = piece_of(piece.target);
     const auto* from = values.bytes();
     for (const RowRange& range : piece.rows) {
       const std::size_t bytes = static_cast<std::size_t>(range.count()) * row;
@@ -48,6 +45,18 @@ Tensor pristine_weight(const Placement& placement, std::span<const Component> co
     }
   }
   return whole;
+}
+
+Tensor pristine_weight(const Placement& placement, std::span<const Component> components) {
+  return assemble(placement, placement.weight, [&](const Target& target) {
+    return pristine_weight(components[static_cast<std::size_t>(target.component)], target.layer);
+  });
+}
+
+Tensor pristine_bias(const Placement& placement, std::span<const Component> components) {
+  return assemble(placement, Shape{placement.rows()}, [&](const Target& target) {
+    return pristine_bias(components[static_cast<std::size_t>(target.component)], target.layer);
+  });
 }
 
 }  // namespace velatura::lora

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +42,12 @@ struct Placement {
 
 /// The untouched weight of the whole, f32, its rows in the file's order.
 Tensor pristine_weight(const Placement& placement, std::span<const Component> components);
+/// The untouched bias of the whole, f32 [out], likewise; has_bias.
+Tensor pristine_bias(const Placement& placement, std::span<const Component> components);
+/// The whole of what `piece_of` gives for each piece, f32: shaped `shape`, or as the piece where
+/// there is one plain one.
+Tensor assemble(const Placement& placement, const Shape& shape,
+                const std::function<Tensor(const Target&)>& piece_of);
 
 /// `rows` of a tensor, one range after the other, as a new tensor of the same type.
 Tensor gather_rows(const Tensor& whole, std::span<const RowRange> rows);

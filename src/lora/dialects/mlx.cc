@@ -1,5 +1,8 @@
 // Apple's MLX examples: sequences have ".layers." inside, UNets and CLIP names of their own
-// (lora-formats §2.5, §6.6; mlx-examples flux/flux/lora.py, stable_diffusion/model_io.py).
+// (lora-formats §2.5, §6.6; mlx-examples flux/flux/lora.py, stable_diffusion/model_io.py). What
+// mflux trains for FLUX.1 has diffusers' names but for three ends (mflux README, DreamBooth
+// fine-tuning). Not here: the example UNet's halves of "ff.net.0.proj", linear1 and linear2, which
+// no trainer adapts.
 #include <array>
 #include <utility>
 
@@ -29,6 +32,16 @@ void add_flux(const ModuleNames& module, const Aliases& aliases) {
        {"adaLN_modulation.1", "adaLN_modulation.layers.1"}});
   const std::string name = with_end(module.native, kSequences);
   if (name != module.native) aliases.add(name);
+  static constexpr auto kMflux = std::to_array<std::pair<std::string_view, std::string_view>>(
+      {{"ff.net.0.proj", "ff.linear1"},
+       {"ff.net.2", "ff.linear2"},
+       {"ff_context.net.0.proj", "ff_context.linear1"},
+       {"ff_context.net.2", "ff_context.linear2"},
+       {"attn.to_out.0", "attn.to_out"}});
+  const std::string mflux = with_end(module.canonical, kMflux);
+  if (mflux == module.canonical) return;
+  aliases.add(mflux);
+  aliases.add("transformer." + mflux);
 }
 
 void add_unet(const ModuleNames& module, const Aliases& aliases) {

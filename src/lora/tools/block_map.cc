@@ -121,6 +121,7 @@ class Mapper {
 
   void measure(std::size_t i) {
     const BoundModule& module = adapter_.modules[i];
+    if (!module.delta->changes_weight()) return;  // the map is of weights
     if (module.delta->needs_base() && !has_weights_) {
       is_known_[i] = 0;
       return;

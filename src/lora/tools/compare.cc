@@ -51,6 +51,7 @@ class Comparer {
       const BoundAdapter& adapter = *adapters_[file];
       ComparedFile compared{.name = adapter.file->path().filename().string()};
       for (const BoundModule& module : adapter.modules) {
+        if (!module.delta->changes_weight()) continue;  // biases are not compared
         ++compared.layers;
         if (module.delta->needs_base() && !has_weights_) {
           ++compared.unknown;

@@ -45,7 +45,8 @@ bool is_pair(const ModuleView& module) {
 bool has_output_rows(Role role) {
   constexpr auto kRoles =
       std::to_array<Role>({Role::up, Role::up_bias, Role::hada_w1_a, Role::hada_w2_a, Role::diff,
-                           Role::diff_b, Role::set_weight, Role::norm_w, Role::norm_b});
+                           Role::diff_b, Role::set_weight, Role::set_bias, Role::norm_w,
+                           Role::norm_b});
   return std::ranges::find(kRoles, role) != kRoles.end();
 }
 
@@ -294,8 +295,12 @@ void Converter::substitute(const ModuleView& module) {
         differences_.emplace(layer->target, change);
       }
     }
-    if (Tensor bias = layer->delta->bias_change(1); bias.defined())
-      biases_.emplace(layer->target, std::move(bias));
+    const auto pristine_of_bias = [&] { return pristine_bias(*layer->placement, components_); };
+    const Tensor bias = layer->delta->bias_change(pristine_of_bias, 1);
+    if (!bias.defined()) continue;
+    const auto [sum, fresh] = biases_.emplace(layer->target, bias);
+    for (std::int64_t i = 0; i < bias.count() && !fresh; ++i)
+      sum->second.mutable_data<float>()[i] += bias.data<float>()[i];
   }
   const bool loses =
       options_.form == Form::diffusers && (!differences_.empty() || !biases_.empty());

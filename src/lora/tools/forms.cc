@@ -118,6 +118,7 @@ constexpr auto kSuffixes = std::to_array<SuffixRow>({
     {Role::norm_w, ".w_norm", ""},
     {Role::norm_b, ".b_norm", ""},
     {Role::set_weight, ".set_weight", ""},
+    {Role::set_bias, ".bias.set_weight", ""},
     {Role::reshape_weight, ".reshape_weight", ""},
     {Role::sparse_indices, ".bias_indices", ""},
     {Role::sparse_values, ".bias_values", ""},
@@ -183,6 +184,9 @@ bool holds(Form form, const ModuleView& module) {
   // A list of blocks counts slices of kohya's own fused layers; its prefix carries a meaning of
   // alpha that other OFT files do not share (lora-formats §1.10).
   if (module.has(Role::oft_list) || module.name.starts_with("oft_unet_")) return false;
+  // ComfyUI alone reads a suffix behind a parameter's name, and of a denoiser.
+  if (module.has(Role::set_bias))
+    return form == Form::comfy && !weights::is_text_encoder(module.component->part);
   if (form != Form::diffusers) return true;
   return std::ranges::all_of(module.tensors, [&](const auto& tensor) {
     switch (tensor.first) {

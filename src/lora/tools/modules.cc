@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <set>
 #include <unordered_map>
 
@@ -13,17 +14,21 @@ namespace velatura::lora::tools {
 namespace {
 
 /// The kind that the module's tensors make up; empty where they make up none.
-std::string algorithm_of(const ModuleView& module) {
+std::string algorithm_of(const AdapterFile& file, const ModuleView& module) {
   const auto has = [&](Role role) { return module.has(role); };
+  const auto name_of = [&](const Algorithm& algorithm) {
+    const std::string& first = *module.tensor(algorithm.needs.front());
+    return std::string(algorithm.name_for(file.source().find(first)->shape.rank()));
+  };
   std::string name;
   for (const Algorithm& algorithm : algorithms()) {
     if (!std::ranges::all_of(algorithm.needs, has)) continue;
     if (name.empty()) {
       const bool takes_magnitude =
           std::ranges::find(algorithm.accepts, Role::dora_scale) != algorithm.accepts.end();
-      name = (takes_magnitude && module.is_dora() ? "DoRA " : "") + std::string(algorithm.name);
+      name = (takes_magnitude && module.is_dora() ? "DoRA " : "") + name_of(algorithm);
     } else if (algorithm.claim != Claim::weight) {
-      name += " + " + std::string(algorithm.name);
+      name += " + " + name_of(algorithm);
     }
   }
   return name;
@@ -81,7 +86,7 @@ class Viewer {
     for (const TensorFate& fate : report.tensors) fates_.emplace(fate.name, &fate);
     if (bound == nullptr) return;
     for (const BoundModule& layer : bound->modules)
-      layers_[layer.placement.get()].push_back(&layer);
+      layers_[{layer.placement.get(), !layer.delta->changes_weight()}].push_back(&layer);
   }
 
   ModuleView view(const FileModule& module) {
@@ -89,10 +94,13 @@ class Viewer {
     if (const NameIndex::Entry* entry = names_.find(file_.lookup_name(module))) place(*entry, seen);
     if (seen.tensors.size() == 1) {
       // A tensor called like a parameter of the model is one module, whatever it ends in.
-      if (const auto parameter = names_.find_parameter(seen.tensors.front().second))
+      if (const auto parameter = names_.find_parameter(seen.tensors.front().second)) {
         place(parameter->entry, seen);
+      } else if (seen.placement == nullptr) {
+        place_parameter(seen);
+      }
     }
-    seen.algorithm = algorithm_of(seen);
+    seen.algorithm = algorithm_of(file_, seen);
     finish(seen);
     return seen;
   }
@@ -101,9 +109,10 @@ class Viewer {
   std::optional<ModuleView> view_replacement(const std::string& tensor) {
     const auto parameter = names_.find_parameter(tensor);
     if (!parameter) return std::nullopt;
-    ModuleView seen{.name = tensor, .tensors = {{Role::set_weight, tensor}}};
+    const Role role = parameter->is_bias ? Role::set_bias : Role::set_weight;
+    ModuleView seen{.name = tensor, .tensors = {{role, tensor}}};
     place(parameter->entry, seen);
-    seen.algorithm = "set-weight";
+    seen.algorithm = algorithm_of(file_, seen);
     finish(seen);
     return seen;
   }
@@ -115,6 +124,15 @@ class Viewer {
     seen.placement = entry.placement.get();
     const Target first = entry.placement->pieces.front().target;
     seen.component = &components_[static_cast<std::size_t>(first.component)];
+  }
+
+  /// What ComfyUI puts behind a parameter's own name, "….bias.diff" say.
+  void place_parameter(ModuleView& seen) const {
+    const auto parameter = names_.find_parameter(seen.name);
+    Role& role = seen.tensors.front().first;
+    if (!parameter || (role != Role::diff && role != Role::set_weight)) return;
+    if (parameter->is_bias) role = role == Role::diff ? Role::diff_b : Role::set_bias;
+    place(parameter->entry, seen);
   }
 
   void finish(ModuleView& seen) {
@@ -129,11 +147,14 @@ class Viewer {
       is_used = is_used || fate->second->fate == Fate::bound || fate->second->fate == Fate::note;
       take_worst(*fate->second, seen);
     }
-    const auto layers = layers_.find(seen.placement);
+    const Place place{seen.placement,
+                      std::ranges::all_of(seen.tensors, acts_on_bias,
+                                          &std::pair<Role, std::string>::first)};
+    const auto layers = layers_.find(place);
     if (layers == layers_.end()) return;
-    seen.is_second = taken_.contains(seen.placement);
+    seen.is_second = taken_.contains(place);
     if (!is_used || seen.is_second) return;
-    taken_.insert(seen.placement);
+    taken_.insert(place);
     seen.layers = layers->second;
   }
 
@@ -141,8 +162,9 @@ class Viewer {
   std::span<const Component> components_;
   const NameIndex& names_;
   std::unordered_map<std::string_view, const TensorFate*> fates_;
-  std::unordered_map<const Placement*, std::vector<const BoundModule*>> layers_;
-  std::set<const Placement*> taken_;
+  using Place = std::pair<const Placement*, bool>;  ///< and whether for the bias alone
+  std::map<Place, std::vector<const BoundModule*>> layers_;
+  std::set<Place> taken_;
 };
 
 }  // namespace

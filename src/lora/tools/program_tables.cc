@@ -49,6 +49,8 @@ constexpr auto kComfyKinds = std::to_array<KindRow>({
     {"OFT", Effect::differs,
      "compares the norm with alpha itself and multiplies the strength twice",
      "ComfyUI comfy/weight_adapter/oft.py; lora-formats 1.10"},
+    {"BOFT", Effect::differs, "compares the norm with alpha itself",
+     "ComfyUI comfy/weight_adapter/boft.py; lora-formats 1.10"},
     {"sparse residual", Effect::lost, "bias_indices are not read", "lora-formats 1.14"},
 });
 
@@ -134,6 +136,7 @@ constexpr auto kDiffusersKinds = std::to_array<KindRow>({
     {"GLoRA", Effect::lost, kLoraAlone, kSupportMatrix},
     {"(IA)³", Effect::lost, kLoraAlone, kSupportMatrix},
     {"OFT", Effect::lost, kLoraAlone, kSupportMatrix},
+    {"BOFT", Effect::lost, kLoraAlone, kSupportMatrix},
     {"OFT v2", Effect::lost, kLoraAlone, kNobodyOftV2},
     {"Tucker LoCon", Effect::lost, "lora_mid is not read", kSupportMatrix},
     {"full difference", Effect::lost, kLoraAlone, kSupportMatrix},
@@ -239,6 +242,7 @@ constexpr std::string_view kInvokeLayers = "InvokeAI backend/patches/layers";
 constexpr std::string_view kUnknownLayer = "no layer class for it, which fails the whole file";
 constexpr auto kInvokeKinds = std::to_array<KindRow>({
     {"OFT", Effect::refused, kUnknownLayer, kInvokeLayers},
+    {"BOFT", Effect::refused, kUnknownLayer, kInvokeLayers},
     {"OFT v2", Effect::refused, kUnknownLayer, kInvokeLayers},
     {"GLoRA", Effect::refused, kUnknownLayer, kInvokeLayers},
     {"sparse residual", Effect::refused, kUnknownLayer, kInvokeLayers},
@@ -272,6 +276,7 @@ constexpr auto kCppKinds = std::to_array<KindRow>({
     {"GLoRA", Effect::lost, kNotComputed, kCppMap},
     {"(IA)³", Effect::lost, kNotComputed, kCppMap},
     {"OFT", Effect::lost, kNotComputed, kCppMap},
+    {"BOFT", Effect::lost, kNotComputed, kCppMap},
     {"OFT v2", Effect::lost, kNotComputed, kNobodyOftV2},
     {"norm difference", Effect::lost, kNotComputed, kCppMap},
     {"sparse residual", Effect::lost, kNotComputed, kCppMap},
