@@ -211,6 +211,7 @@ class RunningAdapters {
         .cache = session.cache.stacks(job.model),
         .control = job.observer.loras ? job.observer.loras->state().mailbox : nullptr,
         .weight_type = session.device.compute,
+        .budget = std::make_shared<lora::StandInBudget>(),
         .picture_height = latent[2],
         .picture_width = latent[3]};
     const lora::Mode mode =
@@ -239,7 +240,9 @@ class RunningAdapters {
     for (std::size_t set = 0; set < sets_.size(); ++set) {
       std::string key = key_of(set);
       if (texts_[set] && key == keys_[set]) continue;
-      texts_[set] = session_.texts.get(job_.model, key, [&] { return encode(set); });
+      // Asked for here, so that the account has them when the texts are remembered ones.
+      const nn::LayerPatches* patches = sets_[set]->patches(DiffusionModel::kTextComponent);
+      texts_[set] = session_.texts.get(job_.model, key, [&] { return encode(set, patches); });
       keys_[set] = std::move(key);
       changed = true;
     }
@@ -275,11 +278,19 @@ class RunningAdapters {
   std::vector<lora::ComponentAccount> account_of(std::size_t adapter) const {
     for (std::size_t set = 0; set < sets_.size(); ++set) {
       if (std::ranges::count(job_.adapters.sets[set].adapters, adapter) > 0)
-        return sets_[set]->account();
+        return sets_[set]->account_of_run();
     }
     return {};
   }
-  std::vector<lora::ComponentAccount> account() const { return sets_.front()->account(); }
+  /// Of each set, one after the other.
+  std::vector<lora::ComponentAccount> account() const {
+    std::vector<lora::ComponentAccount> all;
+    for (const auto& set : sets_) {
+      for (lora::ComponentAccount& account : set->account_of_run())
+        all.push_back(std::move(account));
+    }
+    return all;
+  }
 
  private:
   std::string key_of(std::size_t set) const {
@@ -292,10 +303,8 @@ class RunningAdapters {
                                                  : "");
   }
 
-  pipelines::Conditioning encode(std::size_t set) const {
-    nn::Run run{.ops = context_,
-                .patches = sets_[set]->patches(DiffusionModel::kTextComponent),
-                .stop = job_.stop};
+  pipelines::Conditioning encode(std::size_t set, const nn::LayerPatches* patches) const {
+    nn::Run run{.ops = context_, .patches = patches, .stop = job_.stop};
     return pipelines::encode_text(run, model_,
                                   {.prompt = job_.adapters.sets[set].prompt,
                                    .negative = job_.negative,

@@ -1,21 +1,10 @@
 #include "engine/model_cache.h"
 
-#include <algorithm>
-
 #include "lora/library/sidecars.h"
 
 namespace velatura::engine {
 
 namespace fs = std::filesystem;
-
-namespace {
-
-/// Factors are kept in f32: twice an f16 file. A gigabyte of files is some thirty LoRAs of usual
-/// size.
-constexpr std::uintmax_t kAdapterBytes = std::uintmax_t{1} << 30;
-constexpr std::size_t kMostHashes = 100'000;  // some 20 MB
-
-}  // namespace
 
 ModelCache::Stamp ModelCache::stamp(const fs::path& path) {
   std::error_code ignored;
@@ -51,35 +40,9 @@ std::shared_ptr<const pipelines::Upscaler> ModelCache::upscaler(const fs::path& 
 
 std::shared_ptr<const lora::BoundAdapter> ModelCache::adapter(
     const fs::path& path, const std::shared_ptr<const pipelines::DiffusionModel>& model) {
-  const Stamp wanted = stamp(path);
   const std::scoped_lock lock(mutex_);
   forget_other(model);
-  if (const auto known = hash_of_.find(wanted); known != hash_of_.end()) {
-    if (auto adapter = use(known->second)) return adapter;
-  }
-  ++adapters_opened_;
-  auto file = lora::AdapterFile::open(path);
-  const std::string hash = file->content_hash();
-  if (hash_of_.size() > kMostHashes) hash_of_.clear();
-  hash_of_.insert_or_assign(wanted, hash);
-  if (auto adapter = use(hash)) return adapter;
-  adapters_.push_front({.hash = hash,
-                        .adapter = lora::bind(std::move(file), model->components, *model->names),
-                        .bytes = wanted.size});
-  std::uintmax_t total = 0;
-  for (const AdapterEntry& entry : adapters_) total += entry.bytes;
-  while (adapters_.size() > 1 && total > kAdapterBytes) {  // the one asked for stays, however large
-    total -= adapters_.back().bytes;
-    adapters_.pop_back();
-  }
-  return adapters_.front().adapter;
-}
-
-std::shared_ptr<const lora::BoundAdapter> ModelCache::use(const std::string& hash) {
-  const auto found = std::ranges::find(adapters_, hash, &AdapterEntry::hash);
-  if (found == adapters_.end()) return nullptr;
-  adapters_.splice(adapters_.begin(), adapters_, found);
-  return found->adapter;
+  return adapters_.get(path, model->components, *model->names);
 }
 
 void ModelCache::forget_other(const std::shared_ptr<const pipelines::DiffusionModel>& model) {
@@ -116,8 +79,7 @@ lora::FileMetadata ModelCache::metadata(const fs::path& path, const lora::BoundA
 }
 
 std::size_t ModelCache::adapters_opened() const {
-  const std::scoped_lock lock(mutex_);
-  return adapters_opened_;
+  return adapters_.counts().opened;
 }
 
 std::size_t ModelCache::notes_read() const {

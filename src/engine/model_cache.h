@@ -3,21 +3,19 @@
 #pragma once
 
 #include <filesystem>
-#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
 
+#include "lora/apply/adapter_cache.h"
 #include "lora/apply/stack_cache.h"
-#include "lora/bind/bind.h"
 #include "lora/library/metadata.h"
 #include "pipelines/load_model.h"
 
 namespace velatura::engine {
 
 /// Thread-safe. A file that changed on disk (size or time) is loaded anew. The last model used
-/// stays, and the adapters bound to it by the hash of their content, up to a bound on their bytes,
-/// least recently used first out.
+/// stays, and adapters bound to it (lora::AdapterCache).
 class ModelCache {
  public:
   std::shared_ptr<const pipelines::DiffusionModel> model(const pipelines::LoadRequest& request);
@@ -46,18 +44,11 @@ class ModelCache {
   };
   static Stamp stamp(const std::filesystem::path& path);
 
-  struct AdapterEntry {
-    std::string hash;  ///< of the content: equal files are one adapter, whatever they are called
-    std::shared_ptr<const lora::BoundAdapter> adapter;
-    std::uintmax_t bytes = 0;
-  };
-
   struct MetadataEntry {
     std::vector<Stamp> stamps;  ///< of the file and of every note that may lie beside it
     lora::FileMetadata metadata;
   };
 
-  std::shared_ptr<const lora::BoundAdapter> use(const std::string& hash);
   void forget_other(const std::shared_ptr<const pipelines::DiffusionModel>& model);
 
   mutable std::mutex mutex_;
@@ -66,11 +57,10 @@ class ModelCache {
   Stamp upscaler_stamp_;
   std::shared_ptr<const pipelines::Upscaler> upscaler_;
   std::weak_ptr<const pipelines::DiffusionModel> adapters_of_;
-  std::list<AdapterEntry> adapters_;      ///< most recently used first
-  std::map<Stamp, std::string> hash_of_;  ///< of adapter files met
+  lora::AdapterCache adapters_;
   std::shared_ptr<lora::StackCache> stacks_;
   std::map<std::filesystem::path, MetadataEntry> metadata_;
-  std::size_t adapters_opened_ = 0, notes_read_ = 0;
+  std::size_t notes_read_ = 0;
 };
 
 }  // namespace velatura::engine

@@ -76,7 +76,10 @@ Tensor read_region(const std::filesystem::path& path, int width, int height, dou
   float* values = region.mutable_data<float>();
   for (std::int64_t i = 0; i < region.count(); ++i)
     values[i] = static_cast<float>(fitted.pixels[static_cast<std::size_t>(i) * 3]) / 255.0f;
-  if (feather == 0) return region;
+  // Nothing to soften: a mask of ones stays one to the bit, and so is no mask (AdapterUse::region).
+  const bool is_even =
+      std::ranges::all_of(region.floats(), [&](float value) { return value == *values; });
+  if (feather == 0 || is_even) return region;
   const std::vector<float> kernel = half_kernel(feather);
   std::vector<float> copy;
   for (std::int64_t y = 0; y < height; ++y) soften(values + y * width, width, 1, kernel, copy);

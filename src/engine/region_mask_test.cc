@@ -75,6 +75,15 @@ TEST_F(RegionMask, FeatheredByAGaussian) {
   EXPECT_NEAR(row[63], 1, 1e-6);
 }
 
+TEST_F(RegionMask, AllWhiteIsOneToTheBitWhateverTheFeather) {
+  Image white{.width = 8, .height = 8, .channels = 3, .pixels = {}};
+  white.pixels.assign(8 * 8 * 3, 255);
+  for (const double feather : {0.0, 2.5, 8.0}) {
+    const Tensor region = read_region(write(white), 24, 16, feather);
+    for (const float value : region.floats()) ASSERT_EQ(value, 1.0f) << feather;
+  }
+}
+
 TEST_F(RegionMask, RefusesWhatIsNoMask) {
   EXPECT_THROW(read_region(folder_ / "none.png", 8, 8, 0), Error);
   EXPECT_THROW(read_region(halves(8, 8), 8, 8, -1), Error);

@@ -37,6 +37,25 @@ class AddConstant : public LayerDelta {
   float value_;
 };
 
+/// A pair that says that it is one.
+class AddRanks : public LayerDelta {
+ public:
+  AddRanks(std::int64_t in, std::int64_t out, std::int64_t rank, std::uint64_t seed)
+      : down_(uniform_tensor({rank, in}, DType::bf16, seed)),
+        up_(uniform_tensor({out, rank}, DType::bf16, seed + 1)),
+        scales_(uniform_tensor({rank}, DType::f32, seed + 2)) {}
+  void add_to(Run& run, const Tensor& x, Tensor& y) const override {
+    ops::low_rank_update(run.ops, x, down_, scales_, up_, y);
+  }
+  std::optional<ops::LowRank> low_rank() const override {
+    return ops::LowRank{.down = down_, .scales = scales_, .up = up_};
+  }
+
+ private:
+  ops::Weight down_, up_;
+  Tensor scales_;
+};
+
 /// A weight made beforehand, that counts how often it was asked for.
 class Given : public StandIn {
  public:
@@ -307,6 +326,44 @@ TEST(Linear, PicturesOfABatchHavePatchesOfTheirOwn) {
           return layer.forward(run, x.slice(begin, end),
                                {.activation = activation, .residual = straight ? &own : nullptr});
         });
+      }
+    }
+  }
+}
+
+/// In bf16 a backend may take each picture's ranks along with its product.
+TEST(Linear, PicturesWithRanksOfTheirOwnAreAsAlone) {
+  auto source = std::make_shared<MemorySource>();
+  source->add("to_q.weight", uniform_tensor({48, 32}, DType::bf16, 1));
+  source->add("to_q.bias", uniform_tensor({48}, DType::f32, 2));
+  ModuleTree tree;
+  const Linear layer(Scope{weights::Scope(source), &tree}, "to_q", 32, 48);
+  const Tensor x = uniform_tensor({5, 64, 32}, DType::bf16, 3),
+               residual = uniform_tensor({5, 64, 48}, DType::bf16, 4);
+  std::array<LayerPatches, 3> patches = {LayerPatches(1), LayerPatches(1), LayerPatches(1)};
+  patches[0].at(0).deltas = {std::make_shared<AddRanks>(32, 48, 4, 5)};
+  patches[1].at(0).deltas = {std::make_shared<AddRanks>(32, 48, 6, 8)};
+  patches[1].at(0).bias = uniform_tensor({48}, DType::f32, 11);
+  patches[2].at(0).weight =
+      std::make_shared<const Given>(uniform_tensor({48, 32}, DType::bf16, 12));
+  const std::vector<PicturePatches> ranges = {
+      {0, 1, &patches[0]}, {1, 2, nullptr}, {2, 4, &patches[1]}, {4, 5, &patches[2]}};
+  for (const auto& table : testing::test_backends()) {
+    for (const Activation activation : {Activation::none, Activation::silu}) {
+      TestRun together(*table, DType::bf16);
+      together.run.pictures = ranges;
+      const ops::Epilogue end{.activation = activation, .residual = &residual};
+      const Tensor all = layer.forward(together.run, x, end);
+      for (const PicturePatches& range : ranges) {
+        TestRun alone(*table, DType::bf16);
+        alone.run.patches = range.patches;
+        const Tensor own = residual.slice(range.begin, range.end);
+        const Tensor expected = layer.forward(alone.run, x.slice(range.begin, range.end),
+                                              {.activation = activation, .residual = &own});
+        // Rounded once or, behind an activation that waits for the sum, twice more.
+        EXPECT_TRUE(testing::within(all.slice(range.begin, range.end), expected,
+                                    {.absolute = 3 * 0x1p-8, .relative = 3 * 0x1p-8}))
+            << table->name() << " rows from " << range.begin;
       }
     }
   }
