@@ -2,8 +2,11 @@
 // Not here: applying adapters (engine.h), finding them in folders (library.h).
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -19,12 +22,15 @@ struct LoraModel {
 
 struct LoraCheckOptions {
   LoraModel model;
-  bool values = true;    ///< look at every value: NaN, zeros, subnormal numbers
+  /// Look at every value: NaN, zeros, subnormal numbers. Without, zeros count as any number; what
+  /// is not finite still cannot be used.
+  bool values = true;
   bool verbose = false;  ///< the text has every module and every tensor
 };
 
 struct LoraCheck {
-  enum class Verdict { all_bound, with_notes, refused };
+  /// From the best to the worst. Missing: there is no such file, and `text` is that alone.
+  enum class Verdict { all_bound, with_notes, refused, missing };
   Verdict verdict = Verdict::refused;
   std::string text;  ///< for people
   /// One object: family, dialect, modules, tensors [{name, target, fate, reason}], then findings,
@@ -34,11 +40,12 @@ struct LoraCheck {
 
 /// What becomes of every tensor of a file, what is strange about it, and what other programs would
 /// do with it. What is wrong with the file is in the result; throws not_found, bad_file,
-/// unsupported for what is wrong with the model.
-LoraCheck check_lora(const std::filesystem::path& file, const LoraCheckOptions& options = {});
+/// unsupported for what is wrong with the model, cancelled after a stop was asked for.
+LoraCheck check_lora(const std::filesystem::path& file, const LoraCheckOptions& options = {},
+                     std::stop_token stop = {});
 /// Several, in their order; what is known of models is read once.
 std::vector<LoraCheck> check_loras(std::span<const std::filesystem::path> files,
-                                   const LoraCheckOptions& options = {});
+                                   const LoraCheckOptions& options = {}, std::stop_token stop = {});
 
 /// How strongly an adapter changes one block of the model.
 struct LoraBlock {
@@ -57,8 +64,9 @@ struct LoraPage {
   std::string json;               ///< one object with all of it
 };
 
-/// The friendly page of a file. Throws not_found, bad_file, unsupported.
-LoraPage describe_lora(const std::filesystem::path& file, const LoraModel& model = {});
+/// The friendly page of a file. Throws not_found, bad_file, unsupported; cancelled.
+LoraPage describe_lora(const std::filesystem::path& file, const LoraModel& model = {},
+                       std::stop_token stop = {});
 
 struct LoraCompareOptions {
   LoraModel model;
@@ -74,9 +82,10 @@ struct LoraComparison {
 };
 
 /// What two files or more do to the layers they share, at strength 1. Throws not_found, bad_file,
-/// unsupported; invalid_argument for fewer than two; mismatch for files of different families.
+/// unsupported; invalid_argument for fewer than two; mismatch for files of different families;
+/// cancelled.
 LoraComparison compare_loras(std::span<const std::filesystem::path> files,
-                             const LoraCompareOptions& options = {});
+                             const LoraCompareOptions& options = {}, std::stop_token stop = {});
 
 struct LoraConvertOptions {
   LoraModel model;
@@ -86,6 +95,8 @@ struct LoraConvertOptions {
   bool dense = false;         ///< what the form cannot hold becomes a full difference
   int rank = 0;               ///< … or the nearest LoRA of this rank; 0: neither, it is refused
   bool drop_unknown = false;  ///< leave out what nothing explains instead of refusing the file
+  /// Modules computed anew so far, of how many: for `dense` and `rank`, from the calling thread.
+  std::function<void(std::size_t done, std::size_t total)> on_progress{};
 };
 
 struct LoraConversion {
@@ -96,8 +107,8 @@ struct LoraConversion {
 /// Writes `file` to `output` in another form, whole or not at all; metadata is kept. Factors are
 /// moved, cut and joined, not computed anew: there and back gives the same bits. Throws not_found,
 /// bad_file, io; unsupported naming the modules that the form cannot hold; mismatch where tensors
-/// would be lost or the file is no adapter of ours.
+/// would be lost or the file is no adapter of ours; cancelled, and nothing is written.
 LoraConversion convert_lora(const std::filesystem::path& file, const std::filesystem::path& output,
-                            const LoraConvertOptions& options = {});
+                            const LoraConvertOptions& options = {}, std::stop_token stop = {});
 
 }  // namespace velatura

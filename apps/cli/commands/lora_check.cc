@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "apps/cli/commands/lora.h"
+#include "velatura/error.h"
 #include "velatura/lora_tools.h"
 
 namespace velatura::cli {
@@ -18,9 +19,13 @@ struct CheckFlags {
   bool json = false, no_values = false;
 };
 
-/// Stable: 0 all bound, 1 bound with notes, 2 refused.
+/// Stable: 0 all bound, 1 bound with notes, 2 refused, 3 missing.
 int exit_code(LoraCheck::Verdict verdict) {
   return static_cast<int>(verdict);
+}
+
+bool is_missing(const LoraCheck& check) {
+  return check.verdict == LoraCheck::Verdict::missing;
 }
 
 void print_json(const std::vector<LoraCheck>& checks) {
@@ -33,14 +38,23 @@ void print_json(const std::vector<LoraCheck>& checks) {
   fmt::print("\n]\n");
 }
 
-void run_check(CheckFlags& flags) {
+void print_text(const std::vector<LoraCheck>& checks) {
+  bool is_first = true;
+  for (const LoraCheck& check : checks) {
+    if (is_missing(check)) continue;
+    fmt::print("{}{}\n", is_first ? "" : "\n", check.text);
+    is_first = false;
+  }
+}
+
+void run_check(CheckFlags& flags, const std::stop_token& stop) {
   flags.options.values = !flags.no_values;
-  const std::vector<LoraCheck> checks = check_loras(flags.files, flags.options);
-  if (flags.json) {
-    print_json(checks);
-  } else {
-    for (std::size_t i = 0; i < checks.size(); ++i)
-      fmt::print("{}{}\n", i == 0 ? "" : "\n", checks[i].text);
+  const std::vector<LoraCheck> checks = check_loras(flags.files, flags.options, stop);
+  if (checks.size() == 1 && is_missing(checks.front()))
+    throw Error(ErrorKind::not_found, checks.front().text);
+  flags.json ? print_json(checks) : print_text(checks);
+  for (const LoraCheck& check : checks) {
+    if (is_missing(check)) fmt::print(stderr, "velatura: {}\n", check.text);
   }
   int worst = 0;
   for (const LoraCheck& check : checks) worst = std::max(worst, exit_code(check.verdict));
@@ -49,11 +63,12 @@ void run_check(CheckFlags& flags) {
 
 }  // namespace
 
-void add_lora_check(CLI::App& group, std::stop_token) {
+void add_lora_check(CLI::App& group, std::stop_token stop) {
   CLI::App* command = group.add_subcommand(
       "check",
       "account for every tensor of a file: what binds where, what is strange, what other programs "
-      "would do with it; exit code 0 all bound, 1 bound with notes, 2 refused");
+      "would do with it; exit code 0 all bound, 1 bound with notes, 2 refused, "
+      "3 no such file; of several files the highest");
   auto flags = std::make_shared<CheckFlags>();
   command->add_option("files", flags->files, "FILE...  paths, or names in the model folders")
       ->required()
@@ -61,12 +76,13 @@ void add_lora_check(CLI::App& group, std::stop_token) {
   add_lora_model_flags(*command, flags->options.model,
                        "MODEL  checkpoint, diffusers folder or name to check against (default: the "
                        "published model of the family that the file shows)");
-  command->add_flag("--no-values", flags->no_values,
-                    "do not look for NaN, zeros and subnormal numbers");
+  command->add_flag(
+      "--no-values", flags->no_values,
+      "names, shapes and alphas alone: do not look for NaN, zeros and subnormal numbers");
   command->add_flag("--verbose", flags->options.verbose, "every module and every tensor");
   command->add_flag("--json", flags->json,
                     "print one JSON document to standard output; an array of several files");
-  command->callback([flags] { run_check(*flags); });
+  command->callback([flags, stop = std::move(stop)] { run_check(*flags, stop); });
 }
 
 }  // namespace velatura::cli

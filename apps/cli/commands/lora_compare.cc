@@ -17,14 +17,14 @@ struct CompareFlags {
   bool json = false;
 };
 
-void run_compare(const CompareFlags& flags) {
-  const LoraComparison comparison = compare_loras(flags.files, flags.options);
+void run_compare(const CompareFlags& flags, const std::stop_token& stop) {
+  const LoraComparison comparison = compare_loras(flags.files, flags.options, stop);
   fmt::print("{}\n", flags.json ? comparison.json : comparison.text);
 }
 
 }  // namespace
 
-void add_lora_compare(CLI::App& group, std::stop_token) {
+void add_lora_compare(CLI::App& group, std::stop_token stop) {
   CLI::App* command = group.add_subcommand(
       "compare",
       "what adapters do to the layers they share: each one's share of the energy, the cosine of "
@@ -40,7 +40,7 @@ void add_lora_compare(CLI::App& group, std::stop_token) {
       "the family that the files show); kinds that depend on weights need it");
   command->add_flag("--verbose", flags->options.verbose, "every layer");
   command->add_flag("--json", flags->json, "print one JSON document to standard output");
-  command->callback([flags] { run_compare(*flags); });
+  command->callback([flags, stop = std::move(stop)] { run_compare(*flags, stop); });
 }
 
 }  // namespace velatura::cli

@@ -5,6 +5,8 @@
 #include <memory>
 
 #include "apps/cli/commands/lora.h"
+#include "apps/cli/terminal/screen.h"
+#include "velatura/error.h"
 #include "velatura/lora_tools.h"
 
 namespace velatura::cli {
@@ -17,12 +19,45 @@ struct ConvertFlags {
   bool overwrite = false;
 };
 
-void run_convert(const ConvertFlags& flags) {
-  if (!flags.overwrite && std::filesystem::exists(flags.output)) {
-    throw CLI::ValidationError(
-        fmt::format("\"{}\" exists; --overwrite replaces it", flags.output.string()));
+void check_output(const ConvertFlags& flags) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(flags.output, ignored)) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("\"{}\" is a folder; name the .safetensors file to write",
+                            flags.output.string()));
   }
-  const LoraConversion result = convert_lora(flags.file, flags.output, flags.options);
+  if (!flags.overwrite && std::filesystem::exists(flags.output, ignored)) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("\"{}\" exists; --overwrite replaces it", flags.output.string()));
+  }
+}
+
+/// How far the computing is, on a terminal; gone when it ends, however it ends.
+class LiveLine {
+ public:
+  ~LiveLine() {
+    if (is_drawn_) fmt::print(stderr, "\r\x1b[K");
+  }
+  void show(std::size_t done, std::size_t total) {
+    if (!terminal::is_terminal(stderr)) return;
+    is_drawn_ = true;
+    fmt::print(stderr, "\rcomputing: {} of {} modules …\x1b[K", done, total);
+  }
+
+ private:
+  bool is_drawn_ = false;
+};
+
+LoraConversion convert(const ConvertFlags& flags, const std::stop_token& stop) {
+  LiveLine line;
+  LoraConvertOptions options = flags.options;
+  options.on_progress = [&](std::size_t done, std::size_t total) { line.show(done, total); };
+  return convert_lora(flags.file, flags.output, options, stop);
+}
+
+void run_convert(const ConvertFlags& flags, const std::stop_token& stop) {
+  check_output(flags);
+  const LoraConversion result = convert(flags, stop);
   fmt::print("{}: {} modules, {} tensors in {} form\n", flags.output.filename().string(),
              result.modules, result.tensors, flags.options.to);
   for (const std::string& note : result.notes) fmt::print("  {}\n", note);
@@ -30,7 +65,7 @@ void run_convert(const ConvertFlags& flags) {
 
 }  // namespace
 
-void add_lora_convert(CLI::App& group, std::stop_token) {
+void add_lora_convert(CLI::App& group, std::stop_token stop) {
   CLI::App* command = group.add_subcommand(
       "convert",
       "write an adapter in the form that another program reads; metadata and alpha travel along, "
@@ -68,7 +103,7 @@ void add_lora_convert(CLI::App& group, std::stop_token) {
       "MODEL  checkpoint, diffusers folder or name (default: the published model of "
       "the family that the file shows); kinds that depend on weights need it");
   command->add_flag("--overwrite", flags->overwrite, "replace OUTPUT where it exists");
-  command->callback([flags] { run_convert(*flags); });
+  command->callback([flags, stop = std::move(stop)] { run_convert(*flags, stop); });
 }
 
 }  // namespace velatura::cli

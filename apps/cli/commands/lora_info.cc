@@ -54,8 +54,8 @@ void print_blocks(const LoraPage& page) {
   }
 }
 
-void run_info(const InfoFlags& flags) {
-  const LoraPage page = describe_lora(flags.file, flags.model);
+void run_info(const InfoFlags& flags, const std::stop_token& stop) {
+  const LoraPage page = describe_lora(flags.file, flags.model, stop);
   if (flags.json) {
     fmt::print("{}\n", page.json);
     return;
@@ -67,7 +67,7 @@ void run_info(const InfoFlags& flags) {
 
 }  // namespace
 
-void add_lora_info(CLI::App& group, std::stop_token) {
+void add_lora_info(CLI::App& group, std::stop_token stop) {
   CLI::App* command = group.add_subcommand(
       "info",
       "the page of an adapter: title, trigger words, recommended weight, hashes, training, and how "
@@ -80,7 +80,7 @@ void add_lora_info(CLI::App& group, std::stop_token) {
       *command, flags->model,
       "MODEL  checkpoint, diffusers folder or name: strengths relative to its weights");
   command->add_flag("--json", flags->json, "print one JSON document to standard output");
-  command->callback([flags] { run_info(*flags); });
+  command->callback([flags, stop = std::move(stop)] { run_info(*flags, stop); });
 }
 
 }  // namespace velatura::cli

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/stop_token.h"
 #include "engine/lora_tools/model_names.h"
 #include "lora/tools/check_text.h"
 #include "models/families.h"
@@ -20,12 +21,25 @@ using lora::tools::ModelNames;
 
 class Checker {
  public:
-  explicit Checker(const LoraCheckOptions& options) : options_(options) {
+  Checker(const LoraCheckOptions& options, std::stop_token stop)
+      : options_(options), stop_(std::move(stop)) {
     if (!options.model.name.empty()) given_ = engine::names_of(options.model);
   }
 
   LoraCheck check(const fs::path& file) {
-    const Account account = account_of(file);
+    throw_if_stopped(stop_);
+    fs::path path;
+    try {
+      path = engine::find_adapter(file, options_.model);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::not_found) throw;
+      return {
+          .verdict = LoraCheck::Verdict::missing,
+          .text = error.what(),
+          .json = to_json(lora::tools::account_of_refused(nullptr, file.string(), error.what()))};
+    }
+    Account account = account_of(path, file);
+    if (!options_.values) lora::tools::forget_zeros(account);
     return {.verdict = !account.refusal.empty() ? LoraCheck::Verdict::refused
                        : account.is_clean()     ? LoraCheck::Verdict::all_bound
                                                 : LoraCheck::Verdict::with_notes,
@@ -34,20 +48,29 @@ class Checker {
   }
 
  private:
-  Account account_of(const fs::path& file) {
+  Account account_on(const std::shared_ptr<const lora::AdapterFile>& adapter,
+                     const std::shared_ptr<const ModelNames>& names) {
+    return lora::tools::account_for(adapter, names, options_.values, stop_);
+  }
+
+  /// `typed` is what the user called `file`.
+  Account account_of(const fs::path& file, const fs::path& typed) {
     std::shared_ptr<const lora::AdapterFile> adapter;
     try {
-      adapter = lora::AdapterFile::open(engine::find_adapter(file, options_.model));
+      adapter = lora::AdapterFile::open(file);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::internal || error.kind() == ErrorKind::cancelled) throw;
       return lora::tools::account_of_refused(nullptr, file.filename().string(), error.what());
     }
-    if (given_) return lora::tools::account_for(adapter, given_, options_.values);
+    if (given_) return account_on(adapter, given_);
     const lora::FamilyVerdict verdict = lora::detect_family(*adapter);
     if (!verdict.id.empty() && verdict.is_adapter) {
-      Account account = lora::tools::account_for(adapter, published(verdict.id), options_.values);
-      if (!account.refusal.empty())
-        account.refusal += "; this is " + account.model + ": --model MODEL checks against another";
+      Account account = account_on(adapter, published(verdict.id));
+      if (account.refusal.empty()) return account;
+      const std::string hint = engine::hint_at_model(
+          *adapter, options_.model, std::array<std::string, 2>{"check", typed.string()});
+      account.refusal += fmt::format("; this is {}; {}", account.model,
+                                     hint.empty() ? "--model MODEL checks against another" : hint);
       return account;
     }
     const std::string name = adapter->path().filename().string();
@@ -65,8 +88,7 @@ class Checker {
   Account best_of_all(const std::shared_ptr<const lora::AdapterFile>& adapter) {
     Account best;
     for (const models::FamilyRow& family : models::families()) {
-      Account account =
-          lora::tools::account_for(adapter, published(std::string(family.id)), options_.values);
+      Account account = account_on(adapter, published(std::string(family.id)));
       const bool is_first = &family == models::families().data();
       if (is_first || account.report.bound_modules() > best.report.bound_modules())
         best = std::move(account);
@@ -86,19 +108,20 @@ class Checker {
   }
 
   const LoraCheckOptions& options_;
+  std::stop_token stop_;
   std::shared_ptr<const ModelNames> given_;
   std::map<std::string, std::shared_ptr<const ModelNames>> published_;
 };
 
 }  // namespace
 
-LoraCheck check_lora(const fs::path& file, const LoraCheckOptions& options) {
-  return Checker(options).check(file);
+LoraCheck check_lora(const fs::path& file, const LoraCheckOptions& options, std::stop_token stop) {
+  return Checker(options, std::move(stop)).check(file);
 }
 
-std::vector<LoraCheck> check_loras(std::span<const fs::path> files,
-                                   const LoraCheckOptions& options) {
-  Checker checker(options);
+std::vector<LoraCheck> check_loras(std::span<const fs::path> files, const LoraCheckOptions& options,
+                                   std::stop_token stop) {
+  Checker checker(options, std::move(stop));
   std::vector<LoraCheck> checks;
   for (const fs::path& file : files) checks.push_back(checker.check(file));
   return checks;

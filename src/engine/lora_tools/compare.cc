@@ -36,7 +36,8 @@ std::string common_family(const Files& files) {
 
 }  // namespace
 
-LoraComparison compare_loras(std::span<const fs::path> files, const LoraCompareOptions& options) {
+LoraComparison compare_loras(std::span<const fs::path> files, const LoraCompareOptions& options,
+                             std::stop_token stop) {
   if (files.size() < 2)
     fail(ErrorKind::invalid_argument, "two adapters or more are needed to compare");
   Files opened;
@@ -47,7 +48,7 @@ LoraComparison compare_loras(std::span<const fs::path> files, const LoraCompareO
   std::vector<std::shared_ptr<const lora::BoundAdapter>> bound;
   for (const auto& file : opened)
     bound.push_back(lora::bind(file, model->components, *model->index));
-  const lora::tools::Comparison comparison = lora::tools::compare(bound, *model);
+  const lora::tools::Comparison comparison = lora::tools::compare(bound, *model, std::move(stop));
   return {.text = to_text(comparison, options.verbose), .json = to_json(comparison)};
 }
 

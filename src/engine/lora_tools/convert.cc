@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/stop_token.h"
 #include "engine/lora_tools/model_names.h"
 
 namespace velatura {
@@ -33,10 +34,20 @@ lora::tools::ConvertOptions parse(const LoraConvertOptions& options) {
           .drop_unknown = options.drop_unknown};
 }
 
+/// A file made for another model than the published one, with the command that names it.
+void refuse_misfit(const lora::tools::Account& account, const std::vector<std::string>& words,
+                   const LoraConvertOptions& options) {
+  if (!account.source || account.refusal.empty() || !options.model.name.empty()) return;
+  const std::string hint = engine::hint_at_model(*account.source, options.model, words);
+  if (hint.empty()) return;
+  fail(ErrorKind::mismatch, "nothing of {} fits {}: {}; {}", account.file, account.model,
+       account.refusal, hint);
+}
+
 }  // namespace
 
 LoraConversion convert_lora(const fs::path& file, const fs::path& output,
-                            const LoraConvertOptions& options) {
+                            const LoraConvertOptions& options, std::stop_token stop) {
   const lora::tools::ConvertOptions how = parse(options);
   if (output.extension() != ".safetensors") {
     fail(ErrorKind::invalid_argument, "\"{}\" is written as safetensors: name it .safetensors",
@@ -45,7 +56,16 @@ LoraConversion convert_lora(const fs::path& file, const fs::path& output,
   const auto adapter = lora::AdapterFile::open(engine::find_adapter(file, options.model));
   const lora::tools::Account account = lora::tools::account_for(
       adapter, engine::names_for(*adapter, options.model, "converted"), false);
-  const lora::tools::Conversion result = lora::tools::convert(account, how);
+  refuse_misfit(account, {"convert", file.string(), output.string()}, options);
+  lora::tools::Conversion result =
+      lora::tools::convert(account, how, {.stop = stop, .on_progress = options.on_progress});
+  if ((how.dense || how.rank > 0) && result.substituted == 0) {
+    result.notes.push_back(
+        fmt::format("all modules are left as they are: the {} form holds them, and {} is for what "
+                    "it cannot hold",
+                    lora::tools::to_string(how.form), how.dense ? "--dense" : "--rank"));
+  }
+  throw_if_stopped(stop);
   weights::write_safetensors(output, result.tensors, result.metadata);
   return {.modules = result.modules,
           .tensors = static_cast<int>(result.tensors.size()),

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file_hash.h"
+#include "base/stop_token.h"
 #include "engine/lora_tools/model_names.h"
 #include "lora/library/clean_text.h"
 #include "lora/library/metadata.h"
@@ -70,14 +71,14 @@ struct Hashes {
   std::string auto_v1, auto_v2, auto_v3, sha256;
 };
 
-Hashes hashes_of(const fs::path& path, std::uintmax_t bytes) {
+Hashes hashes_of(const fs::path& path, std::uintmax_t bytes, const StopToken& stop) {
   FileHashes hashes;
   Hashes found;
-  found.sha256 = hashes.get(path, HashedPart::whole);
+  found.sha256 = hashes.get(path, HashedPart::whole, stop);
   found.auto_v2 = found.sha256.substr(0, 10);
-  found.auto_v3 = hashes.auto_v3(path);
+  found.auto_v3 = hashes.auto_v3(path, stop);
   constexpr std::uintmax_t kLegacyBegin = 0x100000;  // of a shorter file it is the hash of nothing
-  if (bytes > kLegacyBegin) found.auto_v1 = hashes.legacy(path);
+  if (bytes > kLegacyBegin) found.auto_v1 = hashes.legacy(path, stop);
   return found;
 }
 
@@ -137,11 +138,17 @@ std::string size_text(std::uintmax_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
+/// As typed in a prompt.
+std::string name_of(const Page& page) {
+  return lora::library::clean_line(page.path.stem().string(), kLongestText);
+}
+
 std::string to_text(const Page& page) {
   const lora::FileMetadata& metadata = page.metadata;
   const Account& account = page.account;
   Lines lines;
   lines.text = metadata.title + '\n';
+  lines.add("in a prompt", fmt::format("<lora:{}>", name_of(page)));
   lines.add("file", fmt::format("{}, {}", page.path.string(), size_text(page.bytes)));
   lines.add("family", account.family.empty() ? std::string_view(account.foreign)
                                              : lora::family_title(account.family));
@@ -201,6 +208,7 @@ std::string to_json(const Page& page, const LoraPage& shown) {
   Json json;
   json["path"] = page.path.string();
   json["bytes"] = page.bytes;
+  json["name"] = name_of(page);
   json["title"] = metadata.title;
   json["family"] = account.family.empty() ? Json() : Json(account.family);
   json["foreign"] = account.foreign.empty() ? Json() : Json(account.foreign);
@@ -236,12 +244,22 @@ std::string to_json(const Page& page, const LoraPage& shown) {
   return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-Account account_of(const fs::path& path, const LoraModel& model) {
+/// `typed` is what the user called the file.
+Account account_of(const fs::path& path, const fs::path& typed, const LoraModel& model) {
   const auto file = lora::AdapterFile::open(path);
   if (!model.name.empty()) return lora::tools::account_for(file, engine::names_of(model), false);
   const lora::FamilyVerdict verdict = lora::detect_family(*file);
-  if (!verdict.id.empty() && verdict.is_adapter)
-    return lora::tools::account_for(file, engine::published_names(verdict.id), false);
+  if (!verdict.id.empty() && verdict.is_adapter) {
+    Account account = lora::tools::account_for(file, engine::published_names(verdict.id), false);
+    if (account.refusal.empty()) return account;
+    const std::string hint =
+        engine::hint_at_model(*file, model, std::array<std::string, 2>{"info", typed.string()});
+    // The hint first: long texts are cut.
+    account.refusal =
+        fmt::format("on {}; {}; {}", account.model,
+                    hint.empty() ? "--model MODEL looks at it on another" : hint, account.refusal);
+    return account;
+  }
   return lora::tools::account_of_refused(
       file, path.filename().string(),
       verdict.name.empty()
@@ -252,10 +270,11 @@ Account account_of(const fs::path& path, const LoraModel& model) {
 
 }  // namespace
 
-LoraPage describe_lora(const fs::path& file, const LoraModel& model) {
+LoraPage describe_lora(const fs::path& file, const LoraModel& model, std::stop_token stop) {
   Page page;
   page.path = engine::find_adapter(file, model);
-  page.account = account_of(page.path, model);
+  page.account = account_of(page.path, file, model);
+  throw_if_stopped(stop);
   const lora::AdapterFile& adapter = *page.account.source;
   const auto& header = adapter.source().metadata();
   page.metadata = lora::read_metadata(page.path, header);
@@ -264,9 +283,9 @@ LoraPage describe_lora(const fs::path& file, const LoraModel& model) {
   std::error_code error;
   page.bytes = fs::file_size(weights, error);
   if (error) page.bytes = 0;
-  page.hashes = hashes_of(weights, page.bytes);
+  page.hashes = hashes_of(weights, page.bytes, stop);
   if (page.account.bound)
-    page.map = lora::tools::block_map(*page.account.bound, page.account.names->components);
+    page.map = lora::tools::block_map(*page.account.bound, page.account.names->components, stop);
 
   LoraPage shown;
   shown.text = to_text(page);

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "base/error.h"
 #include "engine/roots.h"
 #include "lora/bind/family.h"
@@ -24,6 +27,39 @@ std::shared_ptr<const lora::tools::ModelNames> names_of_shape(models::FamilyShap
   }
   names->index = std::make_shared<const lora::NameIndex>(names->components);
   return names;
+}
+
+/// Headers of so many models are read at most.
+constexpr std::size_t kMostModels = 32;
+
+/// Diffusers folders and checkpoints that could be what an adapter was made for, nearest first:
+/// beside it, in the model folders, the demonstration.
+std::vector<fs::path> known_models(const lora::AdapterFile& file, const LoraModel& model) {
+  std::vector<fs::path> known;
+  const auto add = [&](const fs::path& path) {
+    if (known.size() < kMostModels && std::ranges::find(known, path) == known.end())
+      known.push_back(path);
+  };
+  const fs::path folder = fs::absolute(file.path()).parent_path();
+  for (const fs::path& near : {folder, folder.parent_path(), folder.parent_path() / "model"}) {
+    std::error_code ignored;
+    if (fs::is_regular_file(near / "model_index.json", ignored)) add(near);
+  }
+  if (const auto demo = Roots::demo()) add(*demo / "model");
+  for (const fs::path& path : Roots(model.model_dirs).list(AssetKind::checkpoint)) add(path);
+  return known;
+}
+
+/// As a shell reads it.
+std::string quoted(const std::string& word) {
+  const bool is_plain = std::ranges::all_of(word, [](unsigned char c) {
+    return std::isalnum(c) != 0 || c >= 0x80 ||
+           std::string_view("_-./,:+@%").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (is_plain && !word.empty()) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
 }
 
 fs::path existing_or(AssetKind kind, const fs::path& path, const LoraModel& model) {
@@ -68,6 +104,32 @@ std::shared_ptr<const lora::tools::ModelNames> names_for(const lora::AdapterFile
          file.path().filename().string());
   }
   return published_names(family);
+}
+
+std::string hint_at_model(const lora::AdapterFile& file, const LoraModel& model,
+                          std::span<const std::string> words) {
+  const std::string family = lora::detect_family(file).id;
+  const auto shared = std::shared_ptr<const lora::AdapterFile>(&file, [](const auto*) {});
+  fs::path best;
+  int most = 0;
+  for (const fs::path& path : known_models(file, model)) {
+    try {
+      const auto names = names_of({.name = path.string(), .model_dirs = model.model_dirs});
+      if (!family.empty() && names->family != family) continue;
+      const auto bound = lora::bind_or_account(shared, names->components, *names->index);
+      if (bound->report.bound_modules() <= most) continue;
+      most = bound->report.bound_modules();
+      best = path;
+    } catch (const Error&) {  // another program's model, or a broken one: no candidate
+      continue;
+    }
+  }
+  if (best.empty()) return {};
+  std::string command = "velatura lora";
+  for (const std::string& word : words) command += " " + quoted(word);
+  command += " --model " + quoted(best.string());
+  for (const fs::path& folder : model.model_dirs) command += " --models " + quoted(folder.string());
+  return fmt::format("it fits the model \"{}\": {}", best.string(), command);
 }
 
 fs::path find_adapter(const fs::path& file, const LoraModel& model) {

@@ -2,7 +2,10 @@
 // loading a model to run it (pipelines/load_model.h).
 #pragma once
 
+#include <filesystem>
 #include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "lora/tools/check.h"
@@ -25,6 +28,13 @@ std::shared_ptr<const lora::tools::ModelNames> names_for(const lora::AdapterFile
                                                          std::string_view purpose);
 /// The id of the family that the file shows, empty where it shows none. Throws as names_for().
 std::string family_shown(const lora::AdapterFile& file, std::string_view purpose);
+
+/// Of a file that does not fit the published model though no other was asked for, `model.name`
+/// empty: the model in the model folders, or beside the file, that most of it fits, as a sentence
+/// with the command to give instead, whose words after `velatura lora` are {"check", "ink"}; empty
+/// where it fits none.
+std::string hint_at_model(const lora::AdapterFile& file, const LoraModel& model,
+                          std::span<const std::string> words);
 
 /// An existing path as it is, else the adapter of that name in the model folders. Throws not_found.
 std::filesystem::path find_adapter(const std::filesystem::path& file, const LoraModel& model);

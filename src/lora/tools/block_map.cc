@@ -82,9 +82,10 @@ bool is_factored(const ModuleDelta& delta) {
 
 class Mapper {
  public:
-  Mapper(const BoundAdapter& adapter, std::span<const Component> components)
+  Mapper(const BoundAdapter& adapter, std::span<const Component> components, StopToken stop)
       : adapter_(adapter),
         components_(components),
+        stop_(std::move(stop)),
         squares_(adapter.modules.size()),
         base_squares_(adapter.modules.size()),
         is_known_(adapter.modules.size(), 1) {
@@ -120,6 +121,7 @@ class Mapper {
   }
 
   void measure(std::size_t i) {
+    throw_if_stopped(stop_);
     const BoundModule& module = adapter_.modules[i];
     if (!module.delta->changes_weight()) return;  // the map is of weights
     if (module.delta->needs_base() && !has_weights_) {
@@ -164,6 +166,7 @@ class Mapper {
 
   const BoundAdapter& adapter_;
   std::span<const Component> components_;
+  StopToken stop_;
   std::vector<double> squares_, base_squares_;
   std::vector<char> is_known_;  // written by several threads: no bits
   bool has_weights_ = false;
@@ -190,8 +193,9 @@ double squared_norm(const ModuleDelta& delta, const Pristine& base) {
   return change.defined() ? sum_of_squares(change) : 0;
 }
 
-BlockMap block_map(const BoundAdapter& adapter, std::span<const Component> components) {
-  return Mapper(adapter, components).map();
+BlockMap block_map(const BoundAdapter& adapter, std::span<const Component> components,
+                   StopToken stop) {
+  return Mapper(adapter, components, std::move(stop)).map();
 }
 
 }  // namespace velatura::lora::tools

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stop_token.h"
 #include "lora/bind/bind.h"
 
 namespace velatura::lora::tools {
@@ -33,6 +34,8 @@ struct BlockMap {
 double squared_norm(const ModuleDelta& delta, const Pristine& base);
 
 /// Layers in parallel; dense changes one at a time, so that memory is bounded by the largest layer.
-BlockMap block_map(const BoundAdapter& adapter, std::span<const Component> components);
+/// Throws cancelled.
+BlockMap block_map(const BoundAdapter& adapter, std::span<const Component> components,
+                   StopToken stop = {});
 
 }  // namespace velatura::lora::tools

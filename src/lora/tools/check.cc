@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 
@@ -28,13 +29,15 @@ void take_verdict(Account& account) {
   if (verdict.id.empty() || !verdict.is_adapter) account.foreign = verdict.name;
 }
 
-/// "none of its 4 tensors could be applied; \"x\": …"
+/// "none of its 4 tensors could be applied: \"x\": …"
 std::string why_nothing(const BindReport& report) {
   if (report.tensors.empty()) return "it holds no tensors";
   const auto refused = std::ranges::find(report.tensors, Fate::refused, &TensorFate::fate);
   const TensorFate& first = refused == report.tensors.end() ? report.tensors.front() : *refused;
-  return fmt::format("none of its {} tensors could be applied; \"{}\": {}", report.tensors.size(),
-                     first.name, first.reason);
+  // Some reasons are of a whole part of the model and begin with the tensor that decides.
+  const bool names_a_tensor = first.reason.starts_with('"');
+  return fmt::format("none of its {} tensors could be applied: {}{}", report.tensors.size(),
+                     names_a_tensor ? "" : fmt::format("\"{}\": ", first.name), first.reason);
 }
 
 void bind_it(Account& account) {
@@ -61,7 +64,9 @@ bool Account::is_clean() const {
 }
 
 Account account_for(std::shared_ptr<const AdapterFile> file,
-                    std::shared_ptr<const ModelNames> model, bool look_at_values) {
+                    std::shared_ptr<const ModelNames> model, bool look_at_values,
+                    const StopToken& stop) {
+  throw_if_stopped(stop);
   Account account;
   account.file = file->path().filename().string();
   account.source = std::move(file);
@@ -72,13 +77,39 @@ Account account_for(std::shared_ptr<const AdapterFile> file,
   account.modules = view_modules(*account.source, account.report, account.bound.get(),
                                  account.names->components, *account.names->index);
   std::map<std::string, TensorValues> values;
-  if (look_at_values) values = scan_values(account.source->source());
+  if (look_at_values) values = scan_values(account.source->source(), stop);
   account.findings = find_oddities({.file = *account.source,
                                     .family = account.family,
                                     .modules = account.modules,
                                     .values = look_at_values ? &values : nullptr});
   account.programs = judge_programs(*account.source, account.family, account.modules);
   return account;
+}
+
+void forget_zeros(Account& account) {
+  const auto is_noted = [](const auto& seen) {
+    return seen.fate == Fate::note && seen.reason.starts_with("no effect");
+  };
+  std::set<std::string_view> zero;
+  for (ModuleView& module : account.modules) {
+    const bool is_dead = !module.layers.empty() && module.alpha != 0.0 &&
+                         std::ranges::all_of(module.layers, [](const auto* layer) {
+                           return layer->delta->is_zero();
+                         });
+    if (!is_dead) continue;
+    for (const auto& [role, tensor] : module.tensors) zero.insert(tensor);
+    if (!is_noted(module)) continue;
+    module.fate = Fate::bound;
+    module.reason.clear();
+  }
+  for (TensorFate& tensor : account.report.tensors) {
+    if (!is_noted(tensor) || !zero.contains(tensor.name)) continue;
+    tensor.fate = Fate::bound;
+    tensor.reason.clear();
+  }
+  std::erase_if(account.findings, [](const Finding& finding) {
+    return finding.code == "no-effect" || finding.code == "dead-modules";
+  });
 }
 
 Account account_of_refused(std::shared_ptr<const AdapterFile> source, std::string file_name,

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stop_token.h"
 #include "lora/bind/bind.h"
 #include "lora/bind/family.h"
 #include "lora/tools/findings.h"
@@ -46,9 +47,14 @@ struct Account {
   std::shared_ptr<const ModelNames> names;
 };
 
-/// The account of `file` on `model`.
+/// The account of `file` on `model`. Throws cancelled.
 Account account_for(std::shared_ptr<const AdapterFile> file,
-                    std::shared_ptr<const ModelNames> model, bool look_at_values);
+                    std::shared_ptr<const ModelNames> model, bool look_at_values,
+                    const StopToken& stop = {});
+
+/// Takes back what binding noted of matrices that are all zero: the account is then of names,
+/// shapes and alphas, as far as the file can be used at all.
+void forget_zeros(Account& account);
 
 /// Of a file that no model is asked for: it cannot be read (`source` null), or is none of our
 /// families'.

@@ -103,6 +103,10 @@ TEST_F(Check, DeadModulesAndAFileWithoutEffect) {
   none.add(kFlatOutput + ".lora_down.weight", testing::uniform_tensor({2, kIn}, DType::f32, 5));
   none.add(kFlatOutput + ".lora_up.weight", Tensor::zeros({kOut, 2}, DType::f32));
   EXPECT_NE(find(check(none), "no-effect"), nullptr);
+  Account unread = check(none, false);
+  forget_zeros(unread);
+  EXPECT_TRUE(unread.is_clean());
+  EXPECT_EQ(unread.modules.front().fate, Fate::bound);
 }
 
 TEST_F(Check, DoubledModuleAndHalfPair) {

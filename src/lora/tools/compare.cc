@@ -23,8 +23,12 @@ struct Meeting {
 
 class Comparer {
  public:
-  Comparer(std::span<const std::shared_ptr<const BoundAdapter>> adapters, const ModelNames& model)
-      : adapters_(adapters), components_(model.components), blocks_(model.components) {
+  Comparer(std::span<const std::shared_ptr<const BoundAdapter>> adapters, const ModelNames& model,
+           StopToken stop)
+      : adapters_(adapters),
+        components_(model.components),
+        blocks_(model.components),
+        stop_(std::move(stop)) {
     comparison_.model = model.title;
     comparison_.total = Gram(files());
     has_weights_ = std::ranges::all_of(components_, [](const Component& component) {
@@ -36,6 +40,7 @@ class Comparer {
     gather();
     measure_factored();
     for (Meeting& meeting : meetings_) {
+      throw_if_stopped(stop_);
       if (meeting.layer.is_dense) measure_dense(meeting);
     }
     collect();
@@ -95,6 +100,7 @@ class Comparer {
       Meeting& meeting = meetings_[static_cast<std::size_t>(i)];
       if (meeting.layer.is_dense) continue;
       try {
+        throw_if_stopped(stop_);
         measure(meeting);
       } catch (...) {
         const std::lock_guard lock(mutex);
@@ -174,6 +180,7 @@ class Comparer {
   std::span<const std::shared_ptr<const BoundAdapter>> adapters_;
   std::span<const Component> components_;
   ModelBlocks blocks_;
+  StopToken stop_;
   bool has_weights_ = false;
   std::vector<Meeting> meetings_;
   Comparison comparison_;
@@ -211,8 +218,8 @@ double Gram::combined() const {
 }
 
 Comparison compare(std::span<const std::shared_ptr<const BoundAdapter>> adapters,
-                   const ModelNames& model) {
-  return Comparer(adapters, model).compare();
+                   const ModelNames& model, StopToken stop) {
+  return Comparer(adapters, model, std::move(stop)).compare();
 }
 
 }  // namespace velatura::lora::tools

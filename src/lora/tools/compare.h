@@ -69,7 +69,8 @@ struct Comparison {
 
 /// `adapters` bound to the model's components, in the user's order. Layers whose changes have
 /// factors in parallel; others one after the other with at most two whole changes in memory.
+/// Throws cancelled.
 Comparison compare(std::span<const std::shared_ptr<const BoundAdapter>> adapters,
-                   const ModelNames& model);
+                   const ModelNames& model, StopToken stop = {});
 
 }  // namespace velatura::lora::tools

@@ -43,10 +43,9 @@ bool is_pair(const ModuleView& module) {
 
 /// Roles whose rows are the layer's outputs, so that they are cut where it is cut.
 bool has_output_rows(Role role) {
-  constexpr auto kRoles =
-      std::to_array<Role>({Role::up, Role::up_bias, Role::hada_w1_a, Role::hada_w2_a, Role::diff,
-                           Role::diff_b, Role::set_weight, Role::set_bias, Role::norm_w,
-                           Role::norm_b});
+  constexpr auto kRoles = std::to_array<Role>(
+      {Role::up, Role::up_bias, Role::hada_w1_a, Role::hada_w2_a, Role::diff, Role::diff_b,
+       Role::set_weight, Role::set_bias, Role::norm_w, Role::norm_b});
   return std::ranges::find(kRoles, role) != kRoles.end();
 }
 
@@ -65,9 +64,10 @@ bool same_place(const Placement& a, const Placement& b) {
 
 class Converter {
  public:
-  Converter(const Account& account, const ConvertOptions& options)
+  Converter(const Account& account, const ConvertOptions& options, const Watch& watch)
       : account_(account),
         options_(options),
+        watch_(watch),
         file_(*account.source),
         components_(account.names->components),
         forms_(options.form, account.family, components_, *account.names->index) {}
@@ -75,8 +75,10 @@ class Converter {
   Conversion run() {
     refuse_losses();
     for (const ModuleView& module : account_.modules) {
+      throw_if_stopped(watch_.stop);
       if (module.is_used()) take(module);
     }
+    substitute_all();
     refuse_unheld();
     write_pairs();
     write_differences();
@@ -91,7 +93,10 @@ class Converter {
   void pass(const ModuleView& module, const FormModule& place);
   bool cut_rows(const ModuleView& module);
   void take_pair(const ModuleView& module);
+  void substitute_all();
   void substitute(const ModuleView& module);
+  bool has_fit(const BoundModule& layer) const;
+  void add_fit(const BoundModule& layer);
   void refuse_unheld() const;
   void write_pairs();
   void write_pair(const FormModule& place, Target first, Pair pair);
@@ -116,13 +121,16 @@ class Converter {
 
   const Account& account_;
   const ConvertOptions& options_;
+  const Watch& watch_;
   const AdapterFile& file_;
   std::span<const Component> components_;
   FormModules forms_;
   Conversion result_;
   std::map<Target, Pair> pairs_;                   ///< by layer, to be joined
   std::map<Target, Tensor> differences_, biases_;  ///< by layer
-  std::vector<std::string> unheld_;                ///< "name (kind)"
+  std::vector<const ModuleView*> anew_;            ///< what the form cannot hold
+  std::map<const BoundModule*, LowRankFit> fits_;
+  std::vector<std::string> unheld_;  ///< "name (kind)"
   std::set<std::string> written_;
   /// PEFT's name of the component → canonical path → (rank, alpha).
   std::map<std::string, std::map<std::string, std::pair<std::int64_t, double>>> alphas_;
@@ -172,7 +180,7 @@ void Converter::take(const ModuleView& module) {
     if (same_place(placement, *place.placement)) return pass(module, place);
     if (cut_rows(module)) return;
   }
-  if (options_.dense || options_.rank > 0) return substitute(module);
+  if (options_.dense || options_.rank > 0) return anew_.push_back(&module);
   unheld_.push_back(fmt::format("\"{}\" ({})", module.name, module.algorithm));
 }
 
@@ -271,29 +279,54 @@ void Converter::take_pair(const ModuleView& module) {
   }
 }
 
+bool Converter::has_fit(const BoundModule& layer) const {
+  return options_.rank > 0 && layer.delta->changes_weight() &&
+         shape_of(layer.target).weight.rank() >= 2;
+}
+
+void Converter::substitute_all() {
+  std::vector<const BoundModule*> layers;
+  for (const ModuleView* module : anew_) {
+    for (const BoundModule* layer : module->layers) {
+      if (has_fit(*layer)) layers.push_back(layer);
+    }
+  }
+  std::vector<LowRankFit> fits = fit_low_rank(layers, components_, options_.rank, watch_);
+  for (std::size_t i = 0; i < layers.size(); ++i) fits_.emplace(layers[i], std::move(fits[i]));
+  for (const ModuleView* module : anew_) {
+    throw_if_stopped(watch_.stop);
+    substitute(*module);
+    if (options_.dense)
+      watch_.report(static_cast<std::size_t>(++result_.substituted), anew_.size());
+  }
+  result_.substituted = static_cast<int>(anew_.size());
+}
+
+void Converter::add_fit(const BoundModule& layer) {
+  const LowRankFit& fit = fits_.at(&layer);
+  if (!fit.down.defined()) return;
+  const ModuleShape& shape = shape_of(layer.target);
+  const std::int64_t rank = fit.down.size(0);
+  Tensor down = fit.down, up = fit.up;
+  if (shape.weight.rank() == 4) {
+    const std::int64_t height = shape.weight[2], width = shape.weight[3];
+    down = down.reshaped({rank, down.size(1) / (height * width), height, width});
+    up = up.reshaped({up.size(0), rank, 1, 1});
+  }
+  pairs_.emplace(layer.target, Pair{.down = down, .up = up, .alpha = std::nullopt});
+  result_.notes.push_back(
+      fmt::format("{}: rank {} keeps {:.2f} % of its energy", shape.path, rank, 100 * fit.energy));
+}
+
 /// What the form cannot hold: the change itself, whole or nearest in rank.
 void Converter::substitute(const ModuleView& module) {
   for (const BoundModule* layer : module.layers) {
     const auto pristine = [&] { return pristine_weight(*layer->placement, components_); };
-    const Tensor change = layer->delta->weight_change(pristine, 1, 0);
-    if (change.defined()) {
-      const bool as_rank = options_.rank > 0 && change.rank() >= 2;
-      if (as_rank) {
-        const LowRankFit fit = fit_low_rank(
-            change.reshaped({change.size(0), change.count() / change.size(0)}), options_.rank);
-        const Shape& shape = change.shape();
-        const std::int64_t rank = fit.down.size(0);
-        pairs_.emplace(
-            layer->target,
-            Pair{.down = shape.rank() == 4 ? fit.down.reshaped({rank, shape[1], shape[2], shape[3]})
-                                           : fit.down,
-                 .up = shape.rank() == 4 ? fit.up.reshaped({shape[0], rank, 1, 1}) : fit.up,
-                 .alpha = std::nullopt});
-        result_.notes.push_back(fmt::format("{}: rank {} keeps {:.2f} % of its energy",
-                                            shape_of(layer->target).path, rank, 100 * fit.energy));
-      } else {
-        differences_.emplace(layer->target, change);
-      }
+    if (has_fit(*layer)) {
+      add_fit(*layer);
+    } else if (const Tensor change = layer->delta->weight_change(pristine, 1, 0);
+               change.defined()) {
+      differences_.emplace(layer->target, change);
     }
     const auto pristine_of_bias = [&] { return pristine_bias(*layer->placement, components_); };
     const Tensor bias = layer->delta->bias_change(pristine_of_bias, 1);
@@ -459,12 +492,12 @@ void Converter::finish() {
 
 }  // namespace
 
-Conversion convert(const Account& account, const ConvertOptions& options) {
+Conversion convert(const Account& account, const ConvertOptions& options, const Watch& watch) {
   if (account.source == nullptr || account.bound == nullptr)
     fail(ErrorKind::mismatch, "{} cannot be converted: {}", account.file, account.refusal);
   if (options.rank < 0 || (options.dense && options.rank > 0))
     fail(ErrorKind::invalid_argument, "--dense or --rank N with N of 1 or more, not both");
-  return Converter(account, options).run();
+  return Converter(account, options, watch).run();
 }
 
 }  // namespace velatura::lora::tools

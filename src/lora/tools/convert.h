@@ -11,6 +11,7 @@
 
 #include "lora/tools/check.h"
 #include "lora/tools/forms.h"
+#include "lora/tools/watch.h"
 #include "weights/formats/writer.h"
 
 namespace velatura::lora::tools {
@@ -33,6 +34,7 @@ struct Conversion {
   std::vector<weights::NamedTensor> tensors;  ///< in the order that safetensors files have
   std::map<std::string, std::string> metadata;
   int modules = 0;                 ///< written
+  int substituted = 0;             ///< modules of the file that `dense` or `rank` computed anew
   std::vector<std::string> notes;  ///< what is not as it was
 };
 
@@ -40,7 +42,7 @@ struct Conversion {
 /// joined, never computed anew, but for `type`, `fold_alpha`, `dense` and `rank`: a LoRA that goes
 /// to another form and back has the same bits. Throws unsupported naming the modules that the form
 /// cannot hold, or whose change depends on weights that the model has not; mismatch where tensors
-/// would be lost.
-Conversion convert(const Account& account, const ConvertOptions& options);
+/// would be lost; cancelled. `watch` hears of the modules computed anew.
+Conversion convert(const Account& account, const ConvertOptions& options, const Watch& watch = {});
 
 }  // namespace velatura::lora::tools

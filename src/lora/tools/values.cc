@@ -47,7 +47,8 @@ TensorValues count_values(const Tensor& tensor) {
 
 }  // namespace
 
-std::map<std::string, TensorValues> scan_values(const weights::Source& source) {
+std::map<std::string, TensorValues> scan_values(const weights::Source& source,
+                                                const StopToken& stop) {
   const std::vector<weights::TensorInfo>& tensors = source.tensors();
   std::vector<TensorValues> found(tensors.size());
   std::exception_ptr failure;
@@ -57,6 +58,7 @@ std::map<std::string, TensorValues> scan_values(const weights::Source& source) {
     const weights::TensorInfo& info = tensors[static_cast<std::size_t>(i)];
     if (!is_floating(info.dtype)) continue;
     try {
+      throw_if_stopped(stop);
       found[static_cast<std::size_t>(i)] = count_values(source.load(info.name));
       source.release(info.name);
     } catch (...) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "base/stop_token.h"
 #include "weights/source.h"
 
 namespace velatura::lora::tools {
@@ -17,7 +18,8 @@ struct TensorValues {
 };
 
 /// Of every floating tensor of 8 bits upwards, by name. Reads each once, in parallel, in place
-/// where the file is mapped; its pages are let go afterwards. Throws as Source::load.
-std::map<std::string, TensorValues> scan_values(const weights::Source& source);
+/// where the file is mapped; its pages are let go afterwards. Throws as Source::load; cancelled.
+std::map<std::string, TensorValues> scan_values(const weights::Source& source,
+                                                const StopToken& stop = {});
 
 }  // namespace velatura::lora::tools
