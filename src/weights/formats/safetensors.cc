@@ -266,8 +266,8 @@ void check_layout(const std::vector<Entry>& entries, std::uint64_t data_bytes,
   }
   if (end < data_bytes) {
     fail(ErrorKind::bad_file,
-         "\"{}\" has {} bytes after its last tensor that its header does not describe", file,
-         data_bytes - end);
+         "\"{}\" has {} after its last tensor that its header does not describe", file,
+         fmt::format("{} byte{}", data_bytes - end, data_bytes - end == 1 ? "" : "s"));
   }
 }
 

@@ -70,7 +70,7 @@ TEST(Safetensors, HostileHeaders) {
   EXPECT_THAT(refusal(file_of(kOne, 8, ~std::uint64_t{0})), HasSubstr("at most"));
   EXPECT_THAT(refusal(file_of(kOne, 8, 5000)), HasSubstr("are missing"));
   EXPECT_THAT(refusal(file_of(kOne, 3)), HasSubstr("5 bytes are missing"));
-  EXPECT_THAT(refusal(file_of(kOne, 9)), HasSubstr("1 bytes after its last tensor"));
+  EXPECT_THAT(refusal(file_of(kOne, 9)), HasSubstr("has 1 byte after its last tensor"));
   EXPECT_THAT(refusal(file_of("{\"a\":", 0)), HasSubstr("not valid JSON"));
   EXPECT_THAT(refusal(file_of("[]", 0)), HasSubstr("safetensors header"));
   EXPECT_THAT(refusal(file_of("3", 0)), HasSubstr("not an object"));
