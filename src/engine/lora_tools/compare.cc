@@ -34,6 +34,22 @@ std::string common_family(const Files& files) {
   return family;
 }
 
+/// Where a file does not fit the published model, with the command that names the one it fits.
+std::shared_ptr<const lora::BoundAdapter> bind_or_hint(
+    const std::shared_ptr<const lora::AdapterFile>& file, const lora::tools::ModelNames& model,
+    std::span<const fs::path> typed, const LoraModel& asked) {
+  try {
+    return lora::bind(file, model.components, *model.index);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::mismatch || !asked.name.empty()) throw;
+    std::vector<std::string> words = {"compare"};
+    for (const fs::path& path : typed) words.push_back(path.string());
+    const std::string hint = engine::hint_at_model(*file, asked, words);
+    fail(ErrorKind::mismatch, "{}; this is {}; {}", error.what(), model.title,
+         hint.empty() ? "--model MODEL compares on another" : hint);
+  }
+}
+
 }  // namespace
 
 LoraComparison compare_loras(std::span<const fs::path> files, const LoraCompareOptions& options,
@@ -46,8 +62,7 @@ LoraComparison compare_loras(std::span<const fs::path> files, const LoraCompareO
   const auto model = options.model.name.empty() ? engine::published_names(common_family(opened))
                                                 : engine::names_of(options.model);
   std::vector<std::shared_ptr<const lora::BoundAdapter>> bound;
-  for (const auto& file : opened)
-    bound.push_back(lora::bind(file, model->components, *model->index));
+  for (const auto& file : opened) bound.push_back(bind_or_hint(file, *model, files, options.model));
   const lora::tools::Comparison comparison = lora::tools::compare(bound, *model, std::move(stop));
   return {.text = to_text(comparison, options.verbose), .json = to_json(comparison)};
 }

@@ -391,8 +391,11 @@ void Binder::settle_leftovers(BoundAdapter& bound) {
   if (report.tensors.empty()) fail(ErrorKind::bad_file, "{} holds no tensors", name);
   const auto refused = std::ranges::find(report.tensors, Fate::refused, &TensorFate::fate);
   const TensorFate& first = refused == report.tensors.end() ? report.tensors.front() : *refused;
-  fail(ErrorKind::mismatch, "{}: none of its {} tensors could be applied; \"{}\": {}", name,
-       report.tensors.size(), first.name, first.reason);
+  // Some reasons are of a whole part of the model and begin with the tensor that decides.
+  const bool names_a_tensor = first.reason.starts_with('"');
+  fail(ErrorKind::mismatch, "{}: none of its {} tensors could be applied: {}{}", name,
+       report.tensors.size(), names_a_tensor ? "" : fmt::format("\"{}\": ", first.name),
+       first.reason);
 }
 
 }  // namespace
