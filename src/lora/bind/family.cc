@@ -465,7 +465,10 @@ bool model_has(const FamilyVerdict& verdict, const AdapterFile& file, const Name
   if (entry == nullptr) return false;
   const auto side = input_side(file, *module);
   const Shape& weight = entry->placement->weight;
-  return !side || (weight.rank() >= 2 && weight[1] == side->width);
+  if (!side) return true;
+  // A convolution may be stored with two axes: its inputs are then the kernel's elements, too.
+  return weight.rank() >= 2 &&
+         (weight[1] == side->width || (weight[0] > 0 && weight.count() / weight[0] == side->width));
 }
 
 }  // namespace
