@@ -1,5 +1,6 @@
-// Writes the seed corpora of all formats below the folder given: small honest files, made from code
-// so that the repository holds no binaries for them.
+// Writes the seed corpora of all formats below the folder given, one folder each, and <name>.dict
+// beside them: small honest files, made from code so that the repository holds no binaries for
+// them.
 #include <webp/encode.h>
 
 #include <cstdio>  // before jpeglib.h, which needs it
@@ -7,17 +8,23 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 // After <cstdio>.
 #include <jpeglib.h>
 
+#include <fmt/format.h>
+
 #include "image/codec.h"
+#include "tests/fuzz/adapter_grammar.h"
+#include "tests/fuzz/small_families.h"
 #include "tests/support/torch_file.h"
 #include "weights/formats/writer.h"
 
 namespace {
 
 namespace fs = std::filesystem;
+namespace fuzz = velatura::fuzz;
 using velatura::Tensor;
 using velatura::testing::PickleText;
 
@@ -80,37 +87,98 @@ void write_pictures(const fs::path& folder) {
   std::free(file);
 }
 
-/// A kohya pair behind the byte that says "a file"; and lists of modules (adapter_fuzz.cc) of every
-/// family: pairs of several suffixes on modules all over the model.
-void write_adapters(const fs::path& folder) {
-  const velatura::weights::NamedTensor pair[] = {
-      {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight",
-       Tensor::zeros({2, 5, 1, 1}, velatura::DType::f32)},
-      {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight",
-       Tensor::zeros({5, 2, 1, 1}, velatura::DType::f32)}};
-  fs::create_directories(folder);
-  const fs::path plain = folder / "plain";
-  velatura::weights::write_safetensors(plain, pair, {{"ss_network_dim", "2"}});
-  std::ifstream file(plain, std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  fs::remove(plain);
-  write(folder / "file", '\x80' + bytes);
-  for (char family = 0; family < 4; ++family) {
-    for (int kind = 0; kind < 16; ++kind) {
-      std::string list(1, family);
-      for (int module = 0; module < 6; ++module) {
-        const auto at = static_cast<char>(1 + (module * 41 + kind * 7) % 250);
-        // suffix, type, rank, any, shape: a down and an up of rank 3, then an alpha.
-        list += std::string({at, static_cast<char>(kind), 0, 0, 3, 2, 3});
-        list += std::string({0, 1, 0, 3, 2, 4});
-        list += std::string({0, 18, 0, 0, 0, 0});
-        list +=
-            std::string({0, static_cast<char>(24 + 2 * kind), 0, 2, 4, static_cast<char>(kind)});
-      }
-      write(folder / (std::to_string(family) + "-" + std::to_string(kind)), list);
+/// Every algorithm in every dialect: on two modules of the families in turn, applied and converted.
+/// One file of every dialect on every family, as a header and its data.
+class AdapterSeeds {
+ public:
+  explicit AdapterSeeds(fs::path folder) : folder_(std::move(folder)) {}
+
+  void write_all() {
+    const auto& families = fuzz::small_families();
+    const std::size_t dialects = families.front().spellings.size();
+    for (std::size_t family = 0; family < families.size(); ++family) {
+      for (std::size_t dialect = 0; dialect < dialects; ++dialect)
+        write_file(family, dialect, families[family]);
     }
+    std::size_t number = 0;
+    for (std::size_t dialect = 0; dialect < dialects; ++dialect) {
+      for (const std::vector<fuzz::Part>& parts : fuzz::algorithms_parts()) {
+        std::size_t family = number++ % families.size();
+        while (families[family].spellings[dialect].empty()) family = (family + 1) % families.size();
+        write_list(family, dialect, parts, number);
+      }
+    }
+    write_dictionary(families);
   }
-}
+
+ private:
+  static char byte(std::size_t value) { return static_cast<char>(value & 0xff); }
+
+  void write_list(std::size_t family, std::size_t dialect, const std::vector<fuzz::Part>& parts,
+                  std::size_t number) const {
+    std::string list = {byte(family), byte(dialect),
+                        byte((number % 4) | fuzz::kIsApplied | (number / 4 % 8 * 8))};
+    for (std::size_t module = 0; module < 2; ++module) {
+      bool is_first = true;
+      for (const fuzz::Part& part : parts) {
+        const auto suffix = std::ranges::find(fuzz::kSuffixes, part.suffix);
+        if (std::exchange(is_first, false))
+          list += {byte(1 + number * 7 % 250), byte(module * 97 + number)};
+        else
+          list += '\0';
+        list += {byte(static_cast<std::size_t>(suffix - std::begin(fuzz::kSuffixes))),
+                 byte(number % 3), 2, 2, byte(static_cast<std::size_t>(part.shape))};
+      }
+    }
+    write(folder_ / fmt::format("list-{}-{}", dialect, number), list);
+  }
+
+  void write_file(std::size_t family, std::size_t dialect, const fuzz::SmallFamily& names) const {
+    const std::vector<std::string>& spellings = names.spellings[dialect];
+    if (spellings.empty()) return;
+    const std::string& spelling = spellings[spellings.size() / 2];
+    const auto* entry = names.names->index->find(spelling);
+    const velatura::Shape weight = entry == nullptr || entry->placement->weight.rank() < 2
+                                       ? velatura::Shape{5, 3}
+                                       : entry->placement->weight;
+    const std::string module = spelling.substr(0, spelling.find(" of "));
+    const bool is_list = module.size() < spelling.size();
+    const Tensor down = Tensor::zeros(fuzz::shape_of(fuzz::ShapeKind::down, weight, 2, 2),
+                                      velatura::DType::f32),
+                 up = Tensor::zeros(fuzz::shape_of(fuzz::ShapeKind::up, weight, 2, 2),
+                                    velatura::DType::f32);
+    const velatura::weights::NamedTensor pair[] = {
+        {module + (is_list ? ":down" : ".lora_down.weight"), down},
+        {module + (is_list ? ":up" : ".lora_up.weight"), up}};
+    fs::create_directories(folder_);
+    const fs::path plain = folder_ / "plain";
+    velatura::weights::write_safetensors(plain, pair, {{"ss_network_dim", "2"}});
+    std::ifstream stream(plain, std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(stream)),
+                            std::istreambuf_iterator<char>());
+    fs::remove(plain);
+    constexpr std::size_t kLength = 8;  // of the header: the fuzzer writes it
+    write(folder_ / fmt::format("file-{}-{}", family, dialect),
+          std::string({byte(family | fuzz::kIsFile), byte(dialect), byte(fuzz::kIsApplied)}) +
+              bytes.substr(kLength));
+  }
+
+  /// What headers are made of, beside the corpus (libFuzzer's -dict).
+  void write_dictionary(const std::vector<fuzz::SmallFamily>& families) const {
+    std::string words = "\"[1]\"\n\"[]\"\n\"data_offsets\"\n\"__metadata__\"\n";
+    for (const std::string_view suffix : fuzz::kSuffixes) {
+      if (!suffix.empty()) words += fmt::format("\"{}\"\n", suffix);
+    }
+    for (const fuzz::SmallFamily& family : families) {
+      for (const std::vector<std::string>& dialect : family.spellings) {
+        if (!dialect.empty()) words += fmt::format("\"{}\"\n", dialect[dialect.size() / 3]);
+      }
+    }
+    write(folder_.string() + ".dict", words);
+  }
+
+  fs::path folder_;
+};
 
 }  // namespace
 
@@ -132,6 +200,6 @@ int main(int count, char** arguments) {
   fs::create_directories(folder / "safetensors");
   velatura::weights::write_safetensors(folder / "safetensors/two", tensors, {{"format", "pt"}});
   write_pictures(folder / "image");
-  write_adapters(folder / "adapter");
+  AdapterSeeds(folder / "adapter").write_all();
   return 0;
 }
