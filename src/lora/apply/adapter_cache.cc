@@ -46,27 +46,74 @@ std::shared_ptr<const BoundAdapter> AdapterCache::resident(const std::string& ha
   return found->adapter;
 }
 
+/// Has `key` for itself from the moment that no other thread has it. The lock is held when it is
+/// made and when it goes.
+class AdapterCache::Turn {
+ public:
+  Turn(AdapterCache& cache, std::unique_lock<std::mutex>& lock, std::string key)
+      : cache_(cache), lock_(lock), key_(std::move(key)) {
+    cache_.done_.wait(lock_, [this] { return !cache_.busy_.contains(key_); });
+    cache_.busy_.insert(key_);
+  }
+  ~Turn() {
+    if (!lock_.owns_lock()) lock_.lock();  // an error came while it was let go
+    cache_.busy_.erase(key_);
+    cache_.done_.notify_all();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  AdapterCache& cache_;
+  std::unique_lock<std::mutex>& lock_;
+  std::string key_;
+};
+
 std::shared_ptr<const BoundAdapter> AdapterCache::get(const fs::path& path,
                                                       std::span<const Component> components,
                                                       const NameIndex& names) {
   std::vector<Stamp> now = stamps(path);
   const std::string name = now.front().path;
-  const std::scoped_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
+  const Turn of_path(*this, lock, name);
   const auto known = known_.find(name);
   if (known != known_.end() && known->second.stamps == now) {
     if (auto adapter = resident(known->second.hash)) return adapter;
   }
   ++counts_.opened;
-  auto file = AdapterFile::open(path);
+  const std::uint64_t cleared = cleared_;
+  lock.unlock();
+  auto file = open_(path);
   const std::string hash = file->content_hash();
-  known_[name] = {.stamps = std::move(now), .hash = hash};
-  if (auto adapter = resident(hash)) return adapter;
   const std::uintmax_t bytes = bytes_of(*file);
+  lock.lock();
+  // A path is no hash: it has separators.
+  const Turn of_content(*this, lock, hash);
+  if (cleared == cleared_) {
+    if (auto adapter = resident(hash)) {
+      remember(name, {.stamps = std::move(now), .hash = hash});
+      return adapter;
+    }
+  }
   ++counts_.bound;
-  entries_.push_front(
-      {.hash = hash, .adapter = lora::bind(std::move(file), components, names), .bytes = bytes});
+  lock.unlock();
+  auto adapter = lora::bind(std::move(file), components, names);
+  lock.lock();
+  if (cleared != cleared_) return adapter;
+  entries_.push_front({.hash = hash, .adapter = adapter, .bytes = bytes});
   make_room();
-  return entries_.front().adapter;
+  remember(name, {.stamps = std::move(now), .hash = hash});
+  return adapter;
+}
+
+/// What is not resident has to be opened again whatever is known of it.
+void AdapterCache::remember(const std::string& name, Known known) {
+  constexpr std::size_t kMostNames = 4096;  // of one content, under ever new names
+  std::erase_if(known_, [&](const auto& other) {
+    return std::ranges::find(entries_, other.second.hash, &Entry::hash) == entries_.end();
+  });
+  if (known_.size() >= kMostNames) known_.clear();
+  known_[name] = std::move(known);
 }
 
 void AdapterCache::make_room() {
@@ -82,11 +129,14 @@ void AdapterCache::clear() {
   const std::scoped_lock lock(mutex_);
   known_.clear();
   entries_.clear();
+  ++cleared_;
 }
 
 AdapterCache::Counts AdapterCache::counts() const {
   const std::scoped_lock lock(mutex_);
-  return counts_;
+  Counts counts = counts_;
+  counts.known = known_.size();
+  return counts;
 }
 
 }  // namespace velatura::lora

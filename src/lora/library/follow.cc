@@ -1,9 +1,8 @@
 #include "lora/library/follow.h"
 
 #include <algorithm>
-#include <set>
+#include <exception>
 
-#include "base/error.h"
 #include "base/platform/file_stamp.h"
 #include "base/platform/folder_watch.h"
 
@@ -76,17 +75,23 @@ Follower::Follower(Shelf& shelf, std::function<void(const LibraryScan&)> on_scan
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 void Follower::run(const std::stop_token& stop) {
-  Changes changes(shelf_);
-  while (!stop.stop_requested()) {
-    const std::set<fs::path> stale = changes.wait(stop);
-    if (stale.empty()) continue;
-    try {
-      const LibraryScan scan =
-          shelf_.refresh([&](const fs::path& folder) { return stale.contains(folder); }, stop);
-      if (on_scan_ && (scan.read > 0 || scan.vanished > 0)) on_scan_(scan);
-    } catch (const Error&) {
-      // Stopped. What is on disk never throws.
-    }
+  try {
+    Changes changes(shelf_);
+    while (!stop.stop_requested()) read_changes(changes.wait(stop), stop);
+  } catch (const std::exception&) {
+    // Nothing can be watched any more (out of memory, of watches); scans that are asked for go on.
+  }
+}
+
+void Follower::read_changes(const std::set<fs::path>& stale, const std::stop_token& stop) {
+  if (stale.empty()) return;
+  try {
+    const LibraryScan scan =
+        shelf_.refresh([&](const fs::path& folder) { return stale.contains(folder); }, stop);
+    if (on_scan_ && (scan.read > 0 || scan.vanished > 0)) on_scan_(scan);
+  } catch (const std::exception&) {
+    // Stopped, or what nobody foresaw in a file or in on_scan: the next change is read all the
+    // same.
   }
 }
 

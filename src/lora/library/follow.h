@@ -1,8 +1,10 @@
 // Following a library's folders: new, changed and vanished files are seen within two seconds.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include "lora/library/shelf.h"
@@ -16,11 +18,12 @@ namespace velatura::lora::library {
 class Follower {
  public:
   /// `shelf` must outlive it. `on_scan` is told of each scan that changed something, from the
-  /// thread.
+  /// thread; what it throws is dropped.
   explicit Follower(Shelf& shelf, std::function<void(const LibraryScan&)> on_scan = {});
 
  private:
   void run(const std::stop_token& stop);
+  void read_changes(const std::set<std::filesystem::path>& stale, const std::stop_token& stop);
   Shelf& shelf_;
   std::function<void(const LibraryScan&)> on_scan_;
   std::jthread thread_;
