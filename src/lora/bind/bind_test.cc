@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/support/mixed_adapters.h"
 #include "tests/support/toy_adapters.h"
 #include "velatura/error.h"
 
@@ -15,6 +16,7 @@ namespace {
 using testing::add_pair;
 using ::testing::HasSubstr;
 using testing::MemorySource;
+using testing::MixedModel;
 using testing::scalar;
 using testing::ToyModel;
 using testing::uniform_tensor;
@@ -195,6 +197,36 @@ TEST(Bind, TheSameLayerUnderTwoNames) {
     EXPECT_THAT(fate.reason, HasSubstr(is_copy ? "exact copy" : "defined twice"));
     EXPECT_EQ(adapter->report.bound_modules(), 1);
   }
+}
+
+/// A weight and a bias of one layer are two things, whatever each is called (lora-formats §2.9).
+TEST(Bind, WeightAndBiasUnderTwoNames) {
+  const std::string flat = "lora_unet_" + flatten(MixedModel::kConv);
+  const std::string dotted = "unet." + MixedModel::kConv;
+  const MixedModel model;
+  const auto change = [](std::uint64_t seed) {
+    return uniform_tensor({MixedModel::kChannels}, DType::f32, seed);
+  };
+  const Tensor weight =
+      uniform_tensor({MixedModel::kChannels, MixedModel::kChannels, 3, 3}, DType::f32, 4);
+  for (const bool bias_first : {true, false}) {
+    MemorySource source;
+    if (bias_first) source.add(dotted + ".diff_b", change(3));
+    source.add(flat + ".diff", weight);
+    if (!bias_first) source.add(dotted + ".diff_b", change(3));
+    const auto adapter = model.bind(source, "toy");
+    EXPECT_EQ(fate_of(*adapter, flat + ".diff").fate, Fate::bound);
+    EXPECT_EQ(fate_of(*adapter, dotted + ".diff_b").fate, Fate::bound);
+    EXPECT_EQ(adapter->modules.size(), 2U);
+  }
+  MemorySource source;  // the bias twice, the weight once
+  source.add(dotted + ".diff_b", change(3)).add(flat + ".diff", weight);
+  source.add(flat + ".diff_b", change(5));
+  const auto adapter = model.bind(source, "toy");
+  EXPECT_EQ(fate_of(*adapter, dotted + ".diff_b").fate, Fate::bound);
+  EXPECT_EQ(fate_of(*adapter, flat + ".diff").fate, Fate::bound);
+  EXPECT_EQ(fate_of(*adapter, flat + ".diff_b").fate, Fate::refused);
+  EXPECT_THAT(fate_of(*adapter, flat + ".diff_b").reason, HasSubstr("defined twice"));
 }
 
 TEST(Bind, ASecondNameCountsWhereTheFirstDoesNotFit) {
