@@ -78,6 +78,7 @@ void add_xlabs_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_openclip_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_wrapped_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_anime_z_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_z_image_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_twinflow_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_mlx_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_cloneofsimo_aliases(const ModuleNames& module, const Aliases& aliases);

@@ -19,6 +19,7 @@ std::span<const Dialect> dialects() {
       {"openclip", add_openclip_aliases},
       {"wrapped", add_wrapped_aliases},
       {"anime-z", add_anime_z_aliases},
+      {"z-image", add_z_image_aliases},
       {"twinflow", add_twinflow_aliases},
       {"mlx", add_mlx_aliases},
       {"cloneofsimo", add_cloneofsimo_aliases, add_cloneofsimo_places},
