@@ -102,6 +102,7 @@ struct LoraConvertOptions {
 struct LoraConversion {
   int modules = 0, tensors = 0;    ///< written
   std::vector<std::string> notes;  ///< what is not as it was
+  std::string json;                ///< one object with all of it, and the form
 };
 
 /// Writes `file` to `output` in another form, whole or not at all; metadata is kept. Factors are

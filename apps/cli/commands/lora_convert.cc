@@ -16,7 +16,7 @@ namespace {
 struct ConvertFlags {
   std::filesystem::path file, output;
   LoraConvertOptions options;
-  bool overwrite = false;
+  bool overwrite = false, json = false;
 };
 
 void check_output(const ConvertFlags& flags) {
@@ -58,6 +58,10 @@ LoraConversion convert(const ConvertFlags& flags, const std::stop_token& stop) {
 void run_convert(const ConvertFlags& flags, const std::stop_token& stop) {
   check_output(flags);
   const LoraConversion result = convert(flags, stop);
+  if (flags.json) {
+    fmt::print("{}\n", result.json);
+    return;
+  }
   fmt::print("{}: {} modules, {} tensors in {} form\n", flags.output.filename().string(),
              result.modules, result.tensors, flags.options.to);
   for (const std::string& note : result.notes) fmt::print("  {}\n", note);
@@ -103,6 +107,7 @@ void add_lora_convert(CLI::App& group, std::stop_token stop) {
       "MODEL  checkpoint, diffusers folder or name (default: the published model of "
       "the family that the file shows); kinds that depend on weights need it");
   command->add_flag("--overwrite", flags->overwrite, "replace OUTPUT where it exists");
+  command->add_flag("--json", flags->json, "print one JSON document to standard output");
   command->callback([flags, stop = std::move(stop)] { run_convert(*flags, stop); });
 }
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/stop_token.h"
 #include "engine/lora_tools/model_names.h"
@@ -67,9 +69,17 @@ LoraConversion convert_lora(const fs::path& file, const fs::path& output,
   }
   throw_if_stopped(stop);
   weights::write_safetensors(output, result.tensors, result.metadata);
-  return {.modules = result.modules,
-          .tensors = static_cast<int>(result.tensors.size()),
-          .notes = result.notes};
+  LoraConversion done{.modules = result.modules,
+                      .tensors = static_cast<int>(result.tensors.size()),
+                      .notes = result.notes,
+                      .json = {}};
+  done.json = nlohmann::ordered_json{{"file", output.filename().string()},
+                                     {"form", lora::tools::to_string(how.form)},
+                                     {"modules", done.modules},
+                                     {"tensors", done.tensors},
+                                     {"notes", done.notes}}
+                  .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return done;
 }
 
 }  // namespace velatura

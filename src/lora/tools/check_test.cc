@@ -7,6 +7,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "lora/library/summary.h"
 #include "lora/tools/block_map.h"
 #include "lora/tools/check_text.h"
 #include "tests/support/toy_adapters.h"
@@ -151,6 +152,53 @@ TEST_F(Check, FullKroneckerMatricesHaveAPlaceholderAlphaOrTheirTrainersOwn) {
   ASSERT_NE(find(account, "lokr-scale"), nullptr);
   EXPECT_NE(find(account, "lokr-scale")->text.find("0.03125"), std::string::npos);
   EXPECT_EQ(program(account, "diffusers").loaded, 0);
+}
+
+TEST_F(Check, RankIsThatOfTheTensorsInEveryKind) {
+  const auto one = [](const std::vector<std::pair<std::string, Shape>>& tensors) {
+    MemorySource source;
+    for (const auto& [suffix, shape] : tensors)
+      source.add(kFlatQuery + suffix, testing::uniform_tensor(shape, DType::f32, 3));
+    return source;
+  };
+  constexpr std::int64_t kRank = 3;
+  const std::vector<std::pair<std::int64_t, MemorySource>> files = {
+      {kRank, one({{".lora_a", {kIn, kRank}}, {".lora_b", {kRank, kOut}}})},
+      {kRank, one({{".a1.weight", {kIn, kRank}},
+                   {".a2.weight", {kRank, kIn}},
+                   {".b1.weight", {kOut, kRank}},
+                   {".b2.weight", {kRank, kIn}}})},
+      {kRank, one({{".a1.weight", {kRank, kIn}},
+                   {".a2.weight", {kIn, kRank}},
+                   {".b1.weight", {kRank, kIn}},
+                   {".b2.weight", {kOut, kRank}}})},
+      {kOut / 2, one({{".oft_blocks", {kOut / 2, 2, 2}}})},
+      {kOut / 2, one({{".oft_blocks", {2, kOut / 2, 2, 2}}})},
+      {kOut / 2, one({{".oft_diag", {kOut / 2, 2, 2}}})},
+      {kIn / 2, one({{".oft_R.weight", {kIn / 2, 1}}})},
+      {2, one({{".lokr_w1", {2, 2}}, {".lokr_w2_a", {4, 2}}, {".lokr_w2_b", {2, 3}}})}};
+  for (const auto& [rank, source] : files) {
+    SCOPED_TRACE(source.tensors().front().name);
+    const Account account = check(source);
+    ASSERT_EQ(account.bound->modules.size(), 1u) << to_text(account, true);
+    EXPECT_EQ(account.modules.front().rank, rank);
+    EXPECT_EQ(account.bound->modules.front().delta->rank(), rank);
+    LibraryEntry entry;
+    library::summarise(*account.source, entry);
+    EXPECT_EQ(entry.common_rank, rank);
+    EXPECT_EQ(nlohmann::json::parse(to_json(account))["module_list"][0]["rank"], rank);
+  }
+}
+
+TEST_F(Check, WhatTrainingLeftBehindIsNoHalfOfAPair) {
+  MemorySource source = two_pairs();
+  source.add("_aux.head.lora_down.weight", testing::uniform_tensor({5, kIn}, DType::f32, 5));
+  testing::add_pair(source, "_aux.tail", 7, kOut, kIn);
+  const Account account = check(source);
+  for (const TensorFate& fate : account.report.tensors)
+    EXPECT_EQ(fate.fate, fate.name.starts_with("_aux.") ? Fate::ignored : Fate::bound) << fate.name;
+  for (const char* code : {"half-pairs", "mixed-ranks", "dead-modules"})
+    EXPECT_EQ(find(account, code), nullptr) << code;
 }
 
 TEST_F(Check, SubnormalUpMatrix) {

@@ -23,6 +23,10 @@ std::string in_quotes(std::string_view name) {
   return '"' + shown(name) + '"';
 }
 
+std::string counted(std::int64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 /// "LoRA", "LoRA, convolution", "LoKr".
 std::string kind_of(const ModuleView& module) {
   const bool is_convolution = module.placement != nullptr &&
@@ -32,7 +36,8 @@ std::string kind_of(const ModuleView& module) {
 }
 
 std::string rank_of(const ModuleView& module) {
-  if (module.rank > 0) return fmt::format("rank {}", module.rank);
+  if (module.scaled_rank() > 0) return fmt::format("rank {}", module.rank);
+  if (module.rank > 0) return counted(module.rank, "block");
   return module.has(Role::lokr_w1) ? "full matrices" : "";
 }
 
@@ -52,7 +57,7 @@ std::vector<Group> groups_of(const Account& account) {
     group.kind = kind_of(module);
     group.rank = rank_of(module);
     ++group.count;
-    if (!module.alpha || module.rank == 0) continue;
+    if (!module.alpha || module.scaled_rank() == 0) continue;
     const double ratio = *module.alpha / static_cast<double>(module.rank);
     group.smallest = group.has_alpha ? std::min(group.smallest, ratio) : ratio;
     group.largest = group.has_alpha ? std::max(group.largest, ratio) : ratio;
@@ -62,10 +67,6 @@ std::vector<Group> groups_of(const Account& account) {
   for (auto& [key, group] : groups) ordered.push_back(std::move(group));
   std::ranges::stable_sort(ordered, std::greater{}, &Group::count);
   return ordered;
-}
-
-std::string counted(std::int64_t count, std::string_view noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
 void write_head(const Account& account, std::string& text) {

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "lora/algorithms/matrix.h"
 #include "lora/tools/low_rank_fit.h"
-#include "lora/tools/pairs.h"
+#include "lora/tools/row_module.h"
 
 namespace velatura::lora::tools {
 
@@ -41,18 +41,11 @@ bool is_pair(const ModuleView& module) {
   });
 }
 
-/// Roles whose rows are the layer's outputs, so that they are cut where it is cut.
-bool has_output_rows(Role role) {
-  constexpr auto kRoles = std::to_array<Role>(
-      {Role::up, Role::up_bias, Role::hada_w1_a, Role::hada_w2_a, Role::diff, Role::diff_b,
-       Role::set_weight, Role::set_bias, Role::norm_w, Role::norm_b});
-  return std::ranges::find(kRoles, role) != kRoles.end();
-}
-
-/// Roles that the pieces of a fused module share.
-bool is_shared(Role role) {
-  constexpr auto kRoles = std::to_array<Role>(
-      {Role::down, Role::alpha, Role::scale, Role::scalar, Role::hada_w1_b, Role::hada_w2_b});
+/// What α/r is multiplied into, where the module's kind is no pair of two.
+bool takes_scale(Role role) {
+  constexpr auto kRoles =
+      std::to_array<Role>({Role::up, Role::up_bias, Role::hada_w1_a, Role::lokr_w1, Role::lokr_w1_a,
+                           Role::glora_a1, Role::glora_b1});
   return std::ranges::find(kRoles, role) != kRoles.end();
 }
 
@@ -74,33 +67,42 @@ class Converter {
 
   Conversion run() {
     refuse_losses();
+    plan_joins();
     for (const ModuleView& module : account_.modules) {
       throw_if_stopped(watch_.stop);
       if (module.is_used()) take(module);
     }
     substitute_all();
     refuse_unheld();
-    write_pairs();
-    write_differences();
+    write_joined();
     keep_embeddings();
     finish();
     return std::move(result_);
   }
 
  private:
+  /// What comes together in one module of the form: for the weight, or the bias alone.
+  struct Join {
+    std::set<Role> kind;       ///< row_kind() of those that act on the weight
+    std::set<Target> targets;  ///< that have it
+    bool is_possible = true;
+  };
+  using JoinKey = std::pair<std::string, bool>;  ///< the form's name, and whether for the bias
+
   void refuse_losses();
+  void plan_joins();
+  bool can_move(const ModuleView& module) const;
   void take(const ModuleView& module);
+  bool can_pass(const ModuleView& module) const;
   void pass(const ModuleView& module, const FormModule& place);
-  bool cut_rows(const ModuleView& module);
-  void take_pair(const ModuleView& module);
+  void move_rows(const ModuleView& module);
   void substitute_all();
   void substitute(const ModuleView& module);
   bool has_fit(const BoundModule& layer) const;
-  void add_fit(const BoundModule& layer);
+  void add_fit(const BoundModule& layer, RowModule& stand_in);
   void refuse_unheld() const;
-  void write_pairs();
-  void write_pair(const FormModule& place, Target first, Pair pair);
-  void write_differences();
+  void write_joined();
+  void write_rows(const FormModule& place, Target first, RowModule module);
   void keep_embeddings();
   void finish();
   void write_alpha(const FormModule& place, DType type, double alpha);
@@ -110,7 +112,13 @@ class Converter {
   Tensor load(const ModuleView& module, Role role) const {
     return file_.source().load(*module.tensor(role));
   }
-  Pair pair_of(const ModuleView& module) const;
+  const PeftScaling* outside_of(const ModuleView& module) const {
+    return file_.peft_scaling(peft_component(*module.component));
+  }
+  std::optional<double> alpha_of(const ModuleView& module) const;
+  std::optional<double> whole_alpha_of(const ModuleView& module) const;
+  RowModule rows_of(const ModuleView& module) const;
+  Tensor magnitude(const Tensor& values, const Shape& weight) const;
   void add(std::string name, Tensor tensor);
   const Component& component_of(Target target) const {
     return components_[static_cast<std::size_t>(target.component)];
@@ -126,9 +134,9 @@ class Converter {
   std::span<const Component> components_;
   FormModules forms_;
   Conversion result_;
-  std::map<Target, Pair> pairs_;                   ///< by layer, to be joined
-  std::map<Target, Tensor> differences_, biases_;  ///< by layer
-  std::vector<const ModuleView*> anew_;            ///< what the form cannot hold
+  std::map<JoinKey, Join> joins_;
+  std::map<Target, RowModule> rows_;     ///< by layer, to be joined
+  std::vector<const ModuleView*> anew_;  ///< what the form cannot hold
   std::map<const BoundModule*, LowRankFit> fits_;
   std::vector<std::string> unheld_;  ///< "name (kind)"
   std::set<std::string> written_;
@@ -169,113 +177,175 @@ void Converter::add(std::string name, Tensor tensor) {
   result_.tensors.push_back({std::move(name), std::move(tensor)});
 }
 
+bool is_bias_alone(const ModuleView& module) {
+  return std::ranges::all_of(module.tensors, acts_on_bias, &std::pair<Role, std::string>::first);
+}
+
+/// Which modules meet in one of the form's, and whether that can be: kinds side by side have no
+/// common form, and zeros stand for no row of a magnitude.
+void Converter::plan_joins() {
+  for (const ModuleView& module : account_.modules) {
+    if (!module.is_used()) continue;
+    const auto kind =
+        holds(options_.form, module) ? row_kind(module) : std::optional<std::set<Role>>();
+    for (const Piece& piece : module.placement->pieces) {
+      Join& join = joins_[{forms_.of(piece.target).name, is_bias_alone(module)}];
+      join.targets.insert(piece.target);
+      if (kind && join.kind.empty()) join.kind = *kind;
+      join.is_possible = join.is_possible && kind && (kind->empty() || *kind == join.kind);
+    }
+  }
+  for (const ModuleView& module : account_.modules) {
+    if (!module.is_used()) continue;
+    for (const Piece& piece : module.placement->pieces) {
+      const FormModule& place = forms_.of(piece.target);
+      Join& join = joins_[{place.name, is_bias_alone(module)}];
+      if (needs_every_row(join.kind) && join.targets.size() < place.placement->pieces.size())
+        join.is_possible = false;
+    }
+  }
+}
+
+bool Converter::can_move(const ModuleView& module) const {
+  // With a rank what stands beside a pair becomes one.
+  if (options_.rank > 0 && row_kind(module) == std::set{Role::up}) return true;
+  return std::ranges::all_of(module.placement->pieces, [&](const Piece& piece) {
+    return joins_.at({forms_.of(piece.target).name, is_bias_alone(module)}).is_possible;
+  });
+}
+
 void Converter::take(const ModuleView& module) {
   const Placement& placement = *module.placement;
   const FormModule& place = forms_.of(placement.pieces.front().target);
-  const bool held = holds(options_.form, module);
-  if (held && is_pair(module)) return take_pair(module);
-  const bool has_outside_scale =
-      file_.peft_scaling(peft_component(*module.component)) != nullptr && !module.has(Role::down);
-  if (held && !has_outside_scale) {
-    if (same_place(placement, *place.placement)) return pass(module, place);
-    if (cut_rows(module)) return;
+  if (holds(options_.form, module)) {
+    const bool stays = same_place(placement, *place.placement) && !is_pair(module) &&
+                       !module.has(Role::down_transposed);
+    const bool folds = options_.fold_alpha && alpha_of(module);
+    if ((!stays || folds) && can_move(module)) return move_rows(module);
+    if (stays && can_pass(module)) return pass(module, place);
   }
   if (options_.dense || options_.rank > 0) return anew_.push_back(&module);
   unheld_.push_back(fmt::format("\"{}\" ({})", module.name, module.algorithm));
 }
 
+/// α where it scales the module by α/r, wherever it stands: beside the matrices, or outside the
+/// tensors.
+std::optional<double> Converter::alpha_of(const ModuleView& module) const {
+  const std::int64_t rank = module.scaled_rank();
+  if (rank == 0 || module.alpha) return rank == 0 ? std::nullopt : module.alpha;
+  const PeftScaling* outside = outside_of(module);
+  if (outside == nullptr) return std::nullopt;
+  return outside->factor({.name = module.name, .path = module.placement->path}, rank) *
+         static_cast<double>(rank);
+}
+
+/// The α that stands for `scale`, which takes its place, and `scalar` as well.
+std::optional<double> Converter::whole_alpha_of(const ModuleView& module) const {
+  const auto rank = static_cast<double>(module.scaled_rank());
+  const auto number = [&](Role role) {
+    return static_cast<double>(to_f32(load(module, role)).floats()[0]);
+  };
+  std::optional<double> alpha =
+      module.has(Role::scale) ? std::optional(number(Role::scale) * rank) : alpha_of(module);
+  if (module.has(Role::scalar)) alpha = alpha.value_or(rank) * number(Role::scalar);
+  return alpha;
+}
+
+/// Whether the form's tensors say all that scales the module. What a configuration says of
+/// rotations, and of Kronecker factors that are both whole, has no tensor.
+bool Converter::can_pass(const ModuleView& module) const {
+  const PeftScaling* outside = outside_of(module);
+  if (outside == nullptr) return true;
+  if (module.has(Role::oft_r)) return false;
+  const bool is_whole_lokr = module.has(Role::lokr_w1) && module.scaled_rank() == 0;
+  return !is_whole_lokr || module.has(Role::alpha) || module.has(Role::scale) ||
+         outside->factor_without_rank({.name = module.name, .path = module.placement->path}) == 1;
+}
+
 /// Under the form's name, its tensors as they are.
 void Converter::pass(const ModuleView& module, const FormModule& place) {
+  const std::optional<double> alpha = module.has(Role::scale) ? std::nullopt : alpha_of(module);
+  const bool folds = options_.fold_alpha && alpha;
+  const double scale = folds ? *alpha / static_cast<double>(module.scaled_rank()) : 1;
   for (const auto& [role, tensor] : module.tensors) {
     Tensor values = file_.source().load(tensor);
-    if (role == Role::dora_scale || role == Role::magnitude_vector) {
-      // PEFT's vector is [out] or [1, out, 1, 1], everyone else's [out, 1] or [out, 1, 1, 1].
-      const Shape& weight = place.placement->weight;
-      const bool is_conv = weight.rank() == 4;
-      if (module.has_output_axis) {
-        values = options_.form == Form::diffusers
-                     ? values.reshaped(is_conv ? Shape{1, weight[0], 1, 1} : Shape{weight[0]})
-                     : values.reshaped(is_conv ? Shape{weight[0], 1, 1, 1} : Shape{weight[0], 1});
-      }
-    }
-    if (role != Role::alpha) add(place.name + suffix_of(options_.form, role, module), values);
-  }
-  std::optional<double> alpha = module.alpha;
-  const PeftScaling* outside = file_.peft_scaling(peft_component(*module.component));
-  if (!alpha && outside != nullptr && module.rank > 0) {
-    alpha = outside->factor({.name = module.name, .path = module.placement->path}, module.rank) *
-            static_cast<double>(module.rank);
+    if (role == Role::alpha) continue;
+    if (module.has_output_axis && (role == Role::dora_scale || role == Role::magnitude_vector))
+      values = magnitude(values, place.placement->weight);
+    if (scale != 1 && takes_scale(role)) values = scaled_in_type(values, scale);
+    add(place.name + suffix_of(options_.form, role, module), values);
   }
   if (options_.form == Form::diffusers) {
-    state_alpha(module.placement->pieces.front().target, module.rank, alpha);
-  } else if (module.has(Role::alpha)) {
+    state_alpha(module.placement->pieces.front().target, module.rank, folds ? std::nullopt : alpha);
+  } else if (module.has(Role::alpha) && !folds) {
     add(place.name + ".alpha", load(module, Role::alpha));
-  } else if (alpha) {
-    write_alpha(place, load(module, Role::down).dtype(), *alpha);
+  } else if (alpha && !folds) {
+    write_alpha(place, file_.source().find(module.tensors.front().second)->dtype, *alpha);
   }
   ++result_.modules;
 }
 
-/// Each layer gets its rows, where all tensors of the module are cut by rows or shared.
-bool Converter::cut_rows(const ModuleView& module) {
-  if (options_.form == Form::diffusers || module.has(Role::hada_t1)) return false;
-  for (const auto& [role, tensor] : module.tensors) {
-    const bool is_output_magnitude =
-        (role == Role::dora_scale || role == Role::magnitude_vector) && module.has_output_axis;
-    if (!has_output_rows(role) && !is_shared(role) && !is_output_magnitude) return false;
-  }
-  for (const Piece& piece : module.placement->pieces) {
-    const Placement& there = *forms_.of(piece.target).placement;
-    if (there.pieces.size() != 1 || there.pieces.front().rows.size() != 1) return false;
-  }
-  for (const Piece& piece : module.placement->pieces) {
-    const FormModule& place = forms_.of(piece.target);
-    for (const auto& [role, tensor] : module.tensors) {
-      const Tensor values = file_.source().load(tensor);
-      add(place.name + suffix_of(options_.form, role, module),
-          is_shared(role) ? values : gather_rows(values, piece.rows));
-    }
-    ++result_.modules;
-  }
-  return true;
+/// PEFT's vector is [out] or [1, out, 1, 1], everyone else's [out, 1] or [out, 1, 1, 1].
+Tensor Converter::magnitude(const Tensor& values, const Shape& weight) const {
+  const std::int64_t out = values.count();
+  if (options_.form == Form::diffusers)
+    return values.reshaped(weight.rank() == 4 ? Shape{1, out, 1, 1} : Shape{out});
+  return values.reshaped(weight.rank() == 4 ? Shape{out, 1, 1, 1} : Shape{out, 1});
 }
 
-Pair Converter::pair_of(const ModuleView& module) const {
-  Pair pair{.down = module.has(Role::down) ? load(module, Role::down)
-                                           : transposed(load(module, Role::down_transposed)),
-            .up = module.has(Role::up) ? load(module, Role::up)
-                                       : transposed(load(module, Role::up_transposed)),
-            .alpha = module.alpha};
-  const auto rank = static_cast<double>(pair.rank());
-  const auto number = [&](Role role) {
-    return static_cast<double>(to_f32(load(module, role)).floats()[0]);
+RowModule Converter::rows_of(const ModuleView& module) const {
+  RowModule rows;
+  const auto add_factor = [&](Role up, Role down) {
+    rows.factors.push_back({.down = load(module, down), .up = load(module, up), .alpha = {}});
   };
-  if (module.has(Role::scale)) {
-    pair.alpha = number(Role::scale) * rank;
-  } else if (!pair.alpha) {
-    if (const PeftScaling* outside = file_.peft_scaling(peft_component(*module.component)))
-      pair.alpha =
-          outside->factor({.name = module.name, .path = module.placement->path}, pair.rank()) *
-          rank;
+  if (module.has(Role::down)) add_factor(Role::up, Role::down);
+  if (module.has(Role::down_transposed)) {
+    rows.factors.push_back({.down = transposed(load(module, Role::down_transposed)),
+                            .up = transposed(load(module, Role::up_transposed)),
+                            .alpha = {}});
   }
-  if (module.has(Role::scalar)) pair.alpha = pair.alpha.value_or(rank) * number(Role::scalar);
-  return pair;
+  if (module.has(Role::hada_w1_a)) {
+    add_factor(Role::hada_w1_a, Role::hada_w1_b);
+    add_factor(Role::hada_w2_a, Role::hada_w2_b);
+  }
+  if (!rows.factors.empty()) rows.factors.front().alpha = whole_alpha_of(module);
+  for (const auto& [role, tensor] : module.tensors) {
+    switch (role) {
+      case Role::up_bias:
+      case Role::diff:
+      case Role::diff_b:
+      case Role::norm_w:
+      case Role::norm_b:
+      case Role::set_weight:
+      case Role::set_bias:
+        rows.rows.emplace(role, file_.source().load(tensor));
+        break;
+      case Role::dora_scale:
+      case Role::magnitude_vector: {
+        const Tensor values = file_.source().load(tensor);
+        rows.rows.emplace(Role::dora_scale, values.reshaped({values.count()}));
+        break;
+      }
+      default:
+        break;  // read above
+    }
+  }
+  return rows;
 }
 
-void Converter::take_pair(const ModuleView& module) {
-  Pair pair = pair_of(module);
+void Converter::move_rows(const ModuleView& module) {
   const Placement& placement = *module.placement;
-  const FormModule& place = forms_.of(placement.pieces.front().target);
-  if (same_place(placement, *place.placement))
-    return write_pair(place, placement.pieces.front().target, std::move(pair));
-  std::vector<Pair> pieces = split(pair, placement);
+  const Target first = placement.pieces.front().target;
+  const FormModule& place = forms_.of(first);
+  RowModule whole = rows_of(module);
+  if (same_place(placement, *place.placement)) return write_rows(place, first, std::move(whole));
+  std::vector<RowModule> pieces = split(whole, placement);
   // Rows of zeros stand for a layer that was not trained when the others were joined; joining them
   // again makes the same zeros.
-  const auto is_idle = [](const Pair& piece) { return is_all_zero(piece.up); };
   const bool all_idle = std::ranges::all_of(pieces, is_idle);
   for (std::size_t k = 0; k < pieces.size(); ++k) {
     if (all_idle || !is_idle(pieces[k]))
-      pairs_.emplace(placement.pieces[k].target, std::move(pieces[k]));
+      tools::add(rows_[placement.pieces[k].target], std::move(pieces[k]));
   }
 }
 
@@ -302,7 +372,7 @@ void Converter::substitute_all() {
   result_.substituted = static_cast<int>(anew_.size());
 }
 
-void Converter::add_fit(const BoundModule& layer) {
+void Converter::add_fit(const BoundModule& layer, RowModule& stand_in) {
   const LowRankFit& fit = fits_.at(&layer);
   if (!fit.down.defined()) return;
   const ModuleShape& shape = shape_of(layer.target);
@@ -313,31 +383,31 @@ void Converter::add_fit(const BoundModule& layer) {
     down = down.reshaped({rank, down.size(1) / (height * width), height, width});
     up = up.reshaped({up.size(0), rank, 1, 1});
   }
-  pairs_.emplace(layer.target, Pair{.down = down, .up = up, .alpha = std::nullopt});
+  stand_in.factors.push_back({.down = down, .up = up, .alpha = std::nullopt});
   result_.notes.push_back(
       fmt::format("{}: rank {} keeps {:.2f} % of its energy", shape.path, rank, 100 * fit.energy));
 }
 
 /// What the form cannot hold: the change itself, whole or nearest in rank.
 void Converter::substitute(const ModuleView& module) {
+  bool has_difference = false;
   for (const BoundModule* layer : module.layers) {
+    RowModule stand_in;
+    const bool is_norm = shape_of(layer->target).kind == nn::LayerKind::norm;
     const auto pristine = [&] { return pristine_weight(*layer->placement, components_); };
     if (has_fit(*layer)) {
-      add_fit(*layer);
+      add_fit(*layer, stand_in);
     } else if (const Tensor change = layer->delta->weight_change(pristine, 1, 0);
                change.defined()) {
-      differences_.emplace(layer->target, change);
+      stand_in.rows.emplace(is_norm ? Role::norm_w : Role::diff, change);
     }
     const auto pristine_of_bias = [&] { return pristine_bias(*layer->placement, components_); };
     const Tensor bias = layer->delta->bias_change(pristine_of_bias, 1);
-    if (!bias.defined()) continue;
-    const auto [sum, fresh] = biases_.emplace(layer->target, bias);
-    for (std::int64_t i = 0; i < bias.count() && !fresh; ++i)
-      sum->second.mutable_data<float>()[i] += bias.data<float>()[i];
+    if (bias.defined()) stand_in.rows.emplace(is_norm ? Role::norm_b : Role::diff_b, bias);
+    has_difference = has_difference || !stand_in.rows.empty();
+    tools::add(rows_[layer->target], std::move(stand_in));
   }
-  const bool loses =
-      options_.form == Form::diffusers && (!differences_.empty() || !biases_.empty());
-  if (loses)
+  if (options_.form == Form::diffusers && has_difference)
     unheld_.push_back(fmt::format("\"{}\" ({}; a full difference)", module.name, module.algorithm));
 }
 
@@ -353,34 +423,44 @@ void Converter::refuse_unheld() const {
        account_.file, to_string(options_.form), unheld_.size(), unheld_.front(), hint);
 }
 
-void Converter::write_pairs() {
+void Converter::write_joined() {
   std::set<std::string> done;
-  for (const auto& [target, pair] : pairs_) {
+  for (auto& [target, rows] : rows_) {
     const FormModule& place = forms_.of(target);
     if (!done.insert(place.name).second) continue;
     const Placement& placement = *place.placement;
-    std::vector<std::optional<Pair>> pieces;
+    std::vector<std::optional<RowModule>> pieces;
     for (const Piece& piece : placement.pieces) {
-      const auto found = pairs_.find(piece.target);
-      pieces.push_back(found == pairs_.end() ? std::nullopt : std::optional(found->second));
+      const auto found = rows_.find(piece.target);
+      pieces.push_back(found == rows_.end() ? std::nullopt : std::optional(found->second));
     }
-    write_pair(place, target, placement.is_plain() ? pair : fuse(pieces, placement));
+    write_rows(place, target, placement.is_plain() ? std::move(rows) : fuse(pieces, placement));
   }
 }
 
-void Converter::write_pair(const FormModule& place, Target first, Pair pair) {
-  if (options_.fold_alpha) pair = folded(std::move(pair));
-  const bool diffusers = options_.form == Form::diffusers;
-  const DType type = pair.down.dtype();
-  const std::int64_t rank = pair.rank();
-  add(place.name + (diffusers ? ".lora_A.weight" : ".lora_down.weight"), std::move(pair.down));
-  add(place.name + (diffusers ? ".lora_B.weight" : ".lora_up.weight"), std::move(pair.up));
-  if (diffusers) {
-    state_alpha(first, rank, pair.alpha);
-  } else if (pair.alpha) {
-    write_alpha(place, type, *pair.alpha);
+void Converter::write_rows(const FormModule& place, Target first, RowModule module) {
+  if (options_.fold_alpha) module = folded(std::move(module));
+  constexpr auto kPlain = std::to_array<std::pair<Role, Role>>({{Role::down, Role::up}});
+  constexpr auto kHadamard = std::to_array<std::pair<Role, Role>>(
+      {{Role::hada_w1_b, Role::hada_w1_a}, {Role::hada_w2_b, Role::hada_w2_a}});
+  const std::span<const std::pair<Role, Role>> roles =
+      module.factors.size() == 1 ? std::span<const std::pair<Role, Role>>(kPlain) : kHadamard;
+  for (std::size_t k = 0; k < module.factors.size(); ++k) {
+    add(place.name + suffix_of(options_.form, roles[k].first), module.factors[k].down);
+    add(place.name + suffix_of(options_.form, roles[k].second), module.factors[k].up);
+  }
+  for (const auto& [role, tensor] : module.rows) {
+    add(place.name + suffix_of(options_.form, role),
+        role == Role::dora_scale ? magnitude(tensor, place.placement->weight) : tensor);
   }
   ++result_.modules;
+  if (module.factors.empty()) return;
+  const Pair& factor = module.factors.front();
+  if (options_.form == Form::diffusers) {
+    state_alpha(first, factor.rank(), factor.alpha);
+  } else if (factor.alpha) {
+    write_alpha(place, factor.down.dtype(), *factor.alpha);
+  }
 }
 
 /// In the module's own type, as trainers write it, where that holds the number.
@@ -395,31 +475,6 @@ void Converter::state_alpha(Target target, std::int64_t rank, std::optional<doub
   const std::string component(peft_component(component_of(target)));
   if (alpha) has_alpha_.insert(component);
   alphas_[component][shape_of(target).path] = {rank, alpha.value_or(static_cast<double>(rank))};
-}
-
-void Converter::write_differences() {
-  const auto write = [&](const std::map<Target, Tensor>& changes, std::string_view suffix,
-                         std::string_view norm_suffix) {
-    std::map<std::string, Tensor> wholes;
-    for (const auto& [target, change] : changes) {
-      const FormModule& place = forms_.of(target);
-      const Placement& placement = *place.placement;
-      const auto piece = std::ranges::find(placement.pieces, target, &Piece::target);
-      Tensor placed = scatter_rows(change, piece->rows, placement.weight[0]);
-      const bool is_norm = shape_of(target).kind == nn::LayerKind::norm;
-      auto [at, fresh] =
-          wholes.emplace(place.name + std::string(is_norm ? norm_suffix : suffix), placed);
-      if (fresh) continue;
-      for (std::int64_t i = 0; i < placed.count(); ++i)
-        at->second.mutable_data<float>()[i] += placed.data<float>()[i];
-    }
-    for (auto& [name, whole] : wholes) {
-      add(name, std::move(whole));
-      ++result_.modules;
-    }
-  };
-  write(differences_, ".diff", ".w_norm");
-  write(biases_, ".diff_b", ".b_norm");
 }
 
 void Converter::keep_embeddings() {

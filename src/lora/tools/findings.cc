@@ -32,6 +32,11 @@ std::string with_first(std::span<const std::string> names, std::string_view noun
   return fmt::format("{}, the first \"{}\"", counted(names.size(), noun), names.front());
 }
 
+/// What binding ignores by design under a name of no model's: no part of the adapter.
+bool is_leftover(const ModuleView& module) {
+  return module.fate == Fate::ignored && module.placement == nullptr;
+}
+
 void find_broken_values(const FindingsInput& input, Findings& findings) {
   std::vector<std::string> broken;
   std::int64_t elements = 0;
@@ -72,7 +77,7 @@ void find_dead(const FindingsInput& input, Findings& findings) {
   std::vector<std::string> dead;
   std::size_t computing = 0;
   for (const ModuleView& module : input.modules) {
-    if (module.algorithm.empty()) continue;
+    if (module.algorithm.empty() || is_leftover(module)) continue;
     ++computing;
     // A stored alpha of 0 has its own finding.
     if (is_dead(input, module) && module.alpha != 0.0) dead.push_back(module.name);
@@ -108,7 +113,7 @@ void find_doubled(const FindingsInput& input, Findings& findings) {
 void find_halves(const FindingsInput& input, Findings& findings) {
   std::vector<std::string> halves, alphas;
   for (const ModuleView& module : input.modules) {
-    if (!module.algorithm.empty()) continue;
+    if (!module.algorithm.empty() || is_leftover(module)) continue;
     (module.tensors.size() == 1 && module.has(Role::alpha) ? alphas : halves)
         .push_back(module.name);
   }
@@ -126,7 +131,8 @@ void find_ranks(const FindingsInput& input, Findings& findings) {
   std::map<std::int64_t, std::size_t> ranks;
   bool has_alpha = false;
   for (const ModuleView& module : input.modules) {
-    if (module.rank > 0) ++ranks[module.rank];
+    if (is_leftover(module)) continue;
+    if (module.scaled_rank() > 0) ++ranks[module.rank];
     has_alpha = has_alpha || module.alpha.has_value();
   }
   if (ranks.size() < 2) return;
@@ -158,13 +164,14 @@ void find_alphas(const FindingsInput& input, Findings& findings) {
   std::vector<std::string> zero, huge, dummy;
   double largest = 0;
   for (const ModuleView& module : input.modules) {
-    if (!module.alpha || module.algorithm.empty()) continue;
+    if (!module.alpha || module.algorithm.empty() || is_leftover(module)) continue;
     const double alpha = *module.alpha;
     if (is_full_kronecker(module)) {
       if (alpha >= kDummyAlpha) dummy.push_back(module.name);
     } else if (alpha == 0 && !module.has(Role::scale) && !module.has(Role::oft_blocks)) {
       zero.push_back(module.name);
-    } else if (module.rank > 0 && alpha / static_cast<double>(module.rank) > kFarAboveRank) {
+    } else if (module.scaled_rank() > 0 &&
+               alpha / static_cast<double>(module.rank) > kFarAboveRank) {
       largest = std::max(largest, alpha / static_cast<double>(module.rank));
       huge.push_back(module.name);
     }

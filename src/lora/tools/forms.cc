@@ -170,14 +170,18 @@ const FormModule& FormModules::of(Target target) const {
   return *found->second;
 }
 
-std::string suffix_of(Form form, Role role, const ModuleView& module) {
+std::string suffix_of(Form form, Role role) {
   if (role == Role::down_transposed) role = Role::down;
   if (role == Role::up_transposed) role = Role::up;
   if (role == Role::magnitude_vector) role = Role::dora_scale;
-  if (role == Role::ia3) return module.has(Role::ia3_on_input) ? ".weight" : ".ia3_l.weight";
   const auto row = std::ranges::find(kSuffixes, role, &SuffixRow::role);
   VELATURA_CHECK(row != kSuffixes.end());
   return std::string(form == Form::diffusers ? row->diffusers : row->kohya);
+}
+
+std::string suffix_of(Form form, Role role, const ModuleView& module) {
+  if (role == Role::ia3) return module.has(Role::ia3_on_input) ? ".weight" : ".ia3_l.weight";
+  return suffix_of(form, role);
 }
 
 bool holds(Form form, const ModuleView& module) {

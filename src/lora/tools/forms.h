@@ -45,6 +45,9 @@ class FormModules {
 /// ".lora_down.weight" and the like; what reads it back gives the same role.
 std::string suffix_of(Form form, Role role, const ModuleView& module);
 
+/// The same of a role that needs no look at the module: all but (IA)³'s.
+std::string suffix_of(Form form, Role role);
+
 /// Whether the form has a place for what the module is.
 bool holds(Form form, const ModuleView& module);
 

@@ -69,7 +69,7 @@ void find_wrong_dim(const FindingsInput& input, std::vector<Finding>& findings) 
   if (!dim || *dim <= 0) return;
   std::int64_t smallest = 0, largest = 0;
   for (const ModuleView& module : input.modules) {
-    if (module.rank == 0) continue;
+    if (module.scaled_rank() == 0 || module.fate == Fate::ignored) continue;
     smallest = smallest == 0 ? module.rank : std::min(smallest, module.rank);
     largest = std::max(largest, module.rank);
   }

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "lora/stored_rank.h"
 
 namespace velatura::lora::tools {
 
@@ -34,32 +35,20 @@ std::string algorithm_of(const AdapterFile& file, const ModuleView& module) {
   return name;
 }
 
-struct RankRow {
-  Role role;
-  int axis;
-};
-/// Where the stored rank stands (lora-formats §3.4), the first that is there.
-constexpr auto kRankRows = std::to_array<RankRow>({{Role::down, 0},
-                                                   {Role::down_transposed, 1},
-                                                   {Role::hada_w1_b, 0},
-                                                   {Role::lokr_w2_b, 0},
-                                                   {Role::lokr_w1_b, 0}});
-
-std::int64_t stored_rank(const AdapterFile& file, const ModuleView& module) {
-  for (const RankRow& row : kRankRows) {
-    const std::string* tensor = module.tensor(row.role);
-    if (tensor == nullptr) continue;
+std::int64_t rank_of(const AdapterFile& file, const ModuleView& module) {
+  return stored_rank([&](Role role, int axis) -> std::int64_t {
+    const std::string* tensor = module.tensor(role);
+    if (tensor == nullptr) return 0;
     const Shape& shape = file.source().find(*tensor)->shape;
-    if (row.axis < shape.rank()) return shape[row.axis];
-  }
-  return 0;
+    return axis < shape.rank() ? shape[axis] : 0;
+  });
 }
 
 std::optional<double> alpha_of(const AdapterFile& file, const ModuleView& module) {
   const std::string* name = module.tensor(Role::alpha);
   if (name == nullptr) return std::nullopt;
   const weights::TensorInfo* info = file.source().find(*name);
-  if (info->shape.count() != 1 || !is_floating(info->dtype)) return std::nullopt;
+  if (info->shape.count() != 1) return std::nullopt;
   return static_cast<double>(to_f32(file.source().load(*name)).floats()[0]);
 }
 
@@ -136,7 +125,7 @@ class Viewer {
   }
 
   void finish(ModuleView& seen) {
-    seen.rank = stored_rank(file_, seen);
+    seen.rank = rank_of(file_, seen);
     seen.alpha = alpha_of(file_, seen);
     seen.has_output_axis = has_output_axis(file_, seen);
     seen.fate = Fate::bound;
@@ -147,9 +136,8 @@ class Viewer {
       is_used = is_used || fate->second->fate == Fate::bound || fate->second->fate == Fate::note;
       take_worst(*fate->second, seen);
     }
-    const Place place{seen.placement,
-                      std::ranges::all_of(seen.tensors, acts_on_bias,
-                                          &std::pair<Role, std::string>::first)};
+    const Place place{seen.placement, std::ranges::all_of(seen.tensors, acts_on_bias,
+                                                          &std::pair<Role, std::string>::first)};
     const auto layers = layers_.find(place);
     if (layers == layers_.end()) return;
     seen.is_second = taken_.contains(place);
@@ -172,6 +160,12 @@ class Viewer {
 const std::string* ModuleView::tensor(Role role) const {
   const auto found = std::ranges::find(tensors, role, &std::pair<Role, std::string>::first);
   return found == tensors.end() ? nullptr : &found->second;
+}
+
+std::int64_t ModuleView::scaled_rank() const {
+  const bool is_rotation =
+      has(Role::oft_blocks) || has(Role::oft_list) || has(Role::oft_diag) || has(Role::oft_r);
+  return is_rotation ? 0 : rank;
 }
 
 std::vector<ModuleView> view_modules(const AdapterFile& file, const BindReport& report,

@@ -18,7 +18,7 @@ struct ModuleView {
   std::vector<std::pair<Role, std::string>> tensors;
   std::string dialect;    ///< empty where the model has no such name
   std::string algorithm;  ///< by its tensors; "half a pair" and the like are empty
-  std::int64_t rank = 0;  ///< of the stored factors; 0 for kinds without one
+  std::int64_t rank = 0;  ///< stored_rank(): of OFT's kinds the number of blocks
   std::optional<double> alpha;
   Fate fate = Fate::refused;  ///< of its matrices, the worst
   std::string reason;
@@ -32,6 +32,8 @@ struct ModuleView {
   const std::string* tensor(Role role) const;
   bool is_used() const { return !layers.empty(); }
   bool is_dora() const { return has(Role::dora_scale) || has(Role::magnitude_vector); }
+  /// The rank r that its α is divided by; 0 where α/r scales nothing (blocks of OFT, say).
+  std::int64_t scaled_rank() const;
 };
 
 /// All modules of the file, in file order. `bound` null: nothing of the file is used.

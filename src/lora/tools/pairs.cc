@@ -1,7 +1,9 @@
 #include "lora/tools/pairs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
 #include "lora/algorithms/matrix.h"
@@ -28,16 +30,45 @@ Tensor shaped_like(const Tensor& up, const Tensor& original) {
   return up.reshaped(Shape(extents));
 }
 
-/// Whether piece k has columns [k·r/n, (k+1)·r/n) of `up` to itself, and zeros stand elsewhere.
-bool is_block_structured(const std::vector<Tensor>& ups, std::int64_t rank) {
-  const auto pieces = static_cast<std::int64_t>(ups.size());
-  if (pieces < 2 || rank % pieces != 0) return false;
-  const std::int64_t own = rank / pieces;
-  for (std::int64_t k = 0; k < pieces; ++k) {
-    const RowRange used = used_columns(ups[static_cast<std::size_t>(k)]);
-    if (used.count() > 0 && (used.begin < k * own || used.end > (k + 1) * own)) return false;
+std::vector<Tensor> cut_up(const Pair& whole, const Placement& placement) {
+  const Tensor up = flat_up(whole);
+  std::vector<Tensor> ups;
+  for (const Piece& piece : placement.pieces) ups.push_back(gather_rows(up, piece.rows));
+  return ups;
+}
+
+bool is_within(const RowRange& inner, const RowRange& outer) {
+  return inner.count() == 0 || (inner.begin >= outer.begin && inner.end <= outer.end);
+}
+
+/// One n-th of the columns after the other for each of `owners` of the pieces; empty where they use
+/// others.
+std::vector<RowRange> equal_blocks(const std::vector<RowRange>& used, std::int64_t rank,
+                                   const std::vector<bool>& owners) {
+  const std::int64_t count = std::ranges::count(owners, true);
+  if (count < 2 || rank % count != 0) return {};
+  const std::int64_t own = rank / count;
+  std::vector<RowRange> blocks;
+  std::int64_t at = 0;
+  for (std::size_t k = 0; k < used.size(); ++k) {
+    blocks.push_back(owners[k] ? RowRange{at, at + own} : RowRange{0, own});
+    if (!is_within(used[k], blocks.back())) return {};
+    at += owners[k] ? own : 0;
   }
-  return true;
+  return blocks;
+}
+
+/// The columns that each uses, where they stand one after the other and nothing is left.
+std::vector<RowRange> exact_blocks(const std::vector<RowRange>& used, std::int64_t rank) {
+  std::vector<RowRange> blocks;
+  std::int64_t at = 0;
+  for (const RowRange& range : used) {
+    const bool is_idle = range.count() == 0;
+    if (!is_idle && range.begin != at) return {};
+    blocks.push_back(is_idle ? RowRange{0, 1} : range);
+    at = is_idle ? at : range.end;
+  }
+  return at == rank ? blocks : std::vector<RowRange>();
 }
 
 bool same_tensor(const Tensor& a, const Tensor& b) {
@@ -58,17 +89,16 @@ void unify(std::vector<Pair>& pairs) {
   }
 }
 
-Tensor scaled(const Tensor& tensor, double factor) {
+}  // namespace
+
+Tensor scaled_in_type(const Tensor& tensor, double factor) {
   Tensor values = to_f32(tensor).clone();
   for (float& value : values.mutable_floats())
     value = static_cast<float>(static_cast<double>(value) * factor);
   return from_f32(values, tensor.dtype());
 }
 
-}  // namespace
-
-Tensor scatter_rows(const Tensor& canonical, std::span<const RowRange> ranges, std::int64_t rows) {
-  Tensor whole = Tensor::zeros(with_rows(canonical.shape(), rows), canonical.dtype());
+void place_rows(const Tensor& canonical, std::span<const RowRange> ranges, Tensor& whole) {
   const std::size_t row = row_bytes(canonical);
   const std::byte* from = canonical.bytes();
   for (const RowRange& range : ranges) {
@@ -76,30 +106,54 @@ Tensor scatter_rows(const Tensor& canonical, std::span<const RowRange> ranges, s
     std::memcpy(whole.mutable_bytes() + static_cast<std::size_t>(range.begin) * row, from, bytes);
     from += bytes;
   }
-  return whole;
 }
 
-std::vector<Pair> split(const Pair& whole, const Placement& placement) {
-  const Tensor up = flat_up(whole);
-  std::vector<Tensor> ups;
-  for (const Piece& piece : placement.pieces) ups.push_back(gather_rows(up, piece.rows));
-  const std::int64_t rank = whole.rank();
-  const bool own_ranks = is_block_structured(ups, rank);
-  const std::int64_t own = own_ranks ? rank / static_cast<std::int64_t>(ups.size()) : rank;
+bool same_scale(const Pair& a, const Pair& b) {
+  constexpr double kRounding = std::numeric_limits<float>::epsilon();
+  return std::abs(a.scale() - b.scale()) <= kRounding * std::abs(a.scale());
+}
+
+std::vector<RowRange> own_ranks(const Pair& whole, const Placement& placement) {
+  std::vector<RowRange> used;
+  std::vector<bool> trained;
+  for (const Tensor& up : cut_up(whole, placement)) {
+    used.push_back(used_columns(up));
+    trained.push_back(used.back().count() > 0);
+  }
+  // As trainers stack them; as those that were trained were joined; with ranks that differ.
+  auto blocks = equal_blocks(used, whole.rank(), std::vector<bool>(used.size(), true));
+  if (blocks.empty()) blocks = equal_blocks(used, whole.rank(), trained);
+  return blocks.empty() ? exact_blocks(used, whole.rank()) : blocks;
+}
+
+std::vector<Pair> split(const Pair& whole, const Placement& placement,
+                        std::span<const RowRange> own) {
+  const std::vector<Tensor> ups = cut_up(whole, placement);
   std::vector<Pair> pieces;
   for (std::size_t k = 0; k < ups.size(); ++k) {
-    const std::int64_t first = own_ranks ? static_cast<std::int64_t>(k) * own : 0;
-    Pair piece{.down = own_ranks ? whole.down.slice(first, first + own) : whole.down,
-               .up = shaped_like(own_ranks ? take_columns(ups[k], {first, first + own}) : ups[k],
-                                 whole.up),
-               .alpha = whole.alpha};
-    if (own_ranks && piece.alpha) *piece.alpha /= static_cast<double>(ups.size());
+    Pair piece{.down = whole.down, .up = shaped_like(ups[k], whole.up), .alpha = whole.alpha};
+    if (!own.empty()) {
+      piece.down = whole.down.slice(own[k].begin, own[k].end);
+      piece.up = shaped_like(take_columns(ups[k], own[k]), whole.up);
+      if (piece.alpha)
+        *piece.alpha /= static_cast<double>(whole.rank()) / static_cast<double>(own[k].count());
+    }
     pieces.push_back(std::move(piece));
   }
   return pieces;
 }
 
-Pair fuse(std::span<const std::optional<Pair>> pieces, const Placement& placement) {
+bool share_down(std::span<const std::optional<Pair>> pieces) {
+  const Pair* first = nullptr;
+  for (const std::optional<Pair>& pair : pieces) {
+    if (!pair) continue;
+    if (first == nullptr) first = &*pair;
+    if (pair->alpha != first->alpha || !same_tensor(pair->down, first->down)) return false;
+  }
+  return true;
+}
+
+Pair fuse(std::span<const std::optional<Pair>> pieces, const Placement& placement, bool shares) {
   VELATURA_CHECK(pieces.size() == placement.pieces.size());
   std::vector<Pair> present;
   std::vector<std::size_t> places;
@@ -112,11 +166,8 @@ Pair fuse(std::span<const std::optional<Pair>> pieces, const Placement& placemen
   unify(present);
   const Pair& first = present.front();
   const std::int64_t rows = placement.weight[0];
-  const bool shares = std::ranges::all_of(present, [&](const Pair& pair) {
-    return pair.alpha == first.alpha && same_tensor(pair.down, first.down);
-  });
   const bool one_scale =
-      std::ranges::all_of(present, [&](const Pair& pair) { return pair.scale() == first.scale(); });
+      std::ranges::all_of(present, [&](const Pair& pair) { return same_scale(first, pair); });
   const bool has_alpha =
       std::ranges::any_of(present, [](const Pair& pair) { return pair.alpha.has_value(); });
 
@@ -130,8 +181,9 @@ Pair fuse(std::span<const std::optional<Pair>> pieces, const Placement& placemen
   std::int64_t at = 0;
   for (std::size_t k = 0; k < present.size(); ++k) {
     const Pair& pair = present[k];
-    const Tensor own = one_scale ? flat_up(pair) : scaled(flat_up(pair), pair.scale());
-    const Tensor placed = scatter_rows(own, placement.pieces[places[k]].rows, rows);
+    const Tensor own = one_scale ? flat_up(pair) : scaled_in_type(flat_up(pair), pair.scale());
+    Tensor placed = Tensor::zeros(with_rows(own.shape(), rows), own.dtype());
+    place_rows(own, placement.pieces[places[k]].rows, placed);
     for (const RowRange& range : placement.pieces[places[k]].rows) {
       for (std::int64_t row = range.begin; row < range.end; ++row) {
         std::memcpy(up.mutable_bytes() + static_cast<std::size_t>(row) * up_row +
@@ -156,7 +208,7 @@ Pair folded(Pair pair) {
   pair.alpha.reset();
   if (down == 1) return pair;
   if (down == 0) {
-    pair.up = scaled(pair.up, 0);
+    pair.up = scaled_in_type(pair.up, 0);
     return pair;
   }
   const double sign = down < 0 ? -1 : 1;
@@ -165,8 +217,8 @@ Pair folded(Pair pair) {
     down *= 2;
     up /= 2;
   }
-  pair.down = scaled(pair.down, sign * down);
-  pair.up = scaled(pair.up, up);
+  pair.down = scaled_in_type(pair.down, sign * down);
+  pair.up = scaled_in_type(pair.up, up);
   return pair;
 }
 

@@ -47,7 +47,7 @@ FileFacts facts_of(const AdapterFile& file, std::span<const Seen> seen) {
       facts.has_flat_canonical |= spelling.is_canonical && !spelling.is_native;
       facts.has_flat_native |= spelling.is_native && !spelling.is_canonical;
     }
-    if (module->rank > 0) ranks.insert(module->rank);
+    if (module->scaled_rank() > 0) ranks.insert(module->rank);
     has_alpha |= module->alpha.has_value();
     facts.has_outer_scale |= !module->alpha && module->component != nullptr &&
                              file.peft_scaling(peft_component(*module->component)) != nullptr;
