@@ -1,6 +1,7 @@
 #include "apps/cli/lost_file.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -24,9 +25,10 @@ void read_what_is_gone(const fs::path& path) {
 }
 
 TEST(LostFile, EndsTheProgramWithTheFilesName) {
-  const fs::path path = fs::temp_directory_path() / "velatura_lost_file_test";
+  const fs::path path =
+      fs::temp_directory_path() / ("velatura_lost_file_test_" + std::to_string(::getpid()));
   EXPECT_EXIT(read_what_is_gone(path), ::testing::ExitedWithCode(8),
-              "velatura: \".*velatura_lost_file_test\" became shorter.* try again");
+              "velatura: \".*velatura_lost_file_test_[0-9]+\" became shorter.* try again");
   fs::remove(path);
 }
 

@@ -18,9 +18,9 @@ using ::testing::HasSubstr;
 
 class MappedFileTest : public ::testing::Test {
  protected:
-  MappedFileTest() : folder_(fs::temp_directory_path() / "velatura_mapped_file_test") {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
+  MappedFileTest() {  // tests run side by side
+    std::string pattern = (fs::temp_directory_path() / "velatura-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
   }
   ~MappedFileTest() override { fs::remove_all(folder_); }
   fs::path write(const char* name, const std::string& text) const {

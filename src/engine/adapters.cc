@@ -154,13 +154,8 @@ class Collector {
       return services_.roots.resolve(AssetKind::lora, name);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::not_found || !services_.find_elsewhere) throw;
-      try {
-        return services_.find_elsewhere(name);
-      } catch (const Error& elsewhere) {
-        if (elsewhere.kind() != ErrorKind::not_found) throw;
-      }
-      throw;
     }
+    return services_.find_elsewhere(name);
   }
 
   void add(const LoraRequest& wanted) {

@@ -20,6 +20,7 @@
 #include "engine/replay.h"
 #include "image/codec.h"
 #include "image/resize.h"
+#include "lora/library/names.h"
 #include "pipelines/conditioning.h"
 #include "pipelines/prompt/embedding_shelf.h"
 #include "pipelines/prompt/tags.h"
@@ -188,7 +189,8 @@ void collect(Session& session, Job& job) {
       {.roots = session.roots,
        .cache = session.cache,
        .hashes = session.hashes,
-       .find_elsewhere = [&](const std::string& name) { return session.find_in_library(name); }},
+       .find_elsewhere =
+           [&](const std::string& name) { return session.find_in_library(name, job.stop); }},
       job.stop);
   job.negative = job.request.raw_prompt ? job.request.negative
                                         : pipelines::prompt::strip_comments(job.request.negative);
@@ -479,13 +481,19 @@ GenerateResult make_pictures(Session& session, Job& job, double load_seconds) {
 
 }  // namespace
 
-fs::path Session::find_in_library(const std::string& name) {
+fs::path Session::find_in_library(const std::string& name, const StopToken& stop) {
   const std::scoped_lock lock(library_mutex);
   if (!library) {
     library = std::make_unique<Library>(LibraryOptions{.model_dirs = model_dirs, .index = {}});
   } else {
     library->refresh();
   }
+  try {
+    return resolve_lora(*library, name);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::not_found || !lora::library::can_be_hash(name)) throw;
+  }
+  library->compute_hashes(library->list(), stop);  // what is remembered is not computed again
   return resolve_lora(*library, name);
 }
 

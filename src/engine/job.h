@@ -30,8 +30,9 @@ struct Session {
   FileHashes hashes;
 
   /// The adapter file that a name means where the roots know none: by alias, by hash. Reads the
-  /// library when first asked. Throws as resolve_lora().
-  std::filesystem::path find_in_library(const std::string& name);
+  /// library when first asked, and every file where a name that none has can be a hash: once, the
+  /// hashes are remembered. Throws as resolve_lora(), cancelled.
+  std::filesystem::path find_in_library(const std::string& name, const StopToken& stop);
 
  private:
   std::vector<std::filesystem::path> model_dirs;

@@ -106,6 +106,23 @@ fs::path home() {
   return {};
 }
 
+/// The one of `named`, files of one name below `folder`, that is meant: the first where they lie
+/// side by side under several extensions.
+const fs::path& only(const std::vector<fs::path>& named, const fs::path& folder, const KindRow& row,
+                     const std::string& name) {
+  const fs::path parent = named[0].parent_path();
+  if (std::ranges::all_of(named,
+                          [&](const fs::path& path) { return path.parent_path() == parent; }))
+    return named[0];
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> paths;
+  for (const fs::path& path : std::span(named).first(std::min(named.size(), kShown)))
+    paths.push_back(fmt::format("\"{}\"", path.lexically_relative(folder).generic_string()));
+  fail(ErrorKind::invalid_argument,
+       "{} \"{}\" is the name of {} files: say which by its path, {}{}", row.noun, name,
+       named.size(), fmt::join(paths, ", "), named.size() > kShown ? " …" : "");
+}
+
 std::string display_name(const fs::path& path, AssetKind kind) {
   return kind == AssetKind::checkpoint && is_diffusers_folder(path) ? path.filename().string()
                                                                     : path.stem().string();
@@ -177,24 +194,36 @@ fs::path Roots::resolve(AssetKind kind, const std::string& name) const {
     }
   }
   if (fs::exists(name, ignored)) return name;
+  std::set<fs::path> visited;
   std::vector<std::string> known;
-  for (const fs::path& path : list(kind)) {
-    known.push_back(display_name(path, kind));
-    if (known.back() == name || path.filename() == name) return path;
-  }
-  if (name.find('/') != std::string::npos || has_extension(name, row)) {
-    fail(ErrorKind::not_found,
-         "{} \"{}\": there is no such file, neither here nor in the model folders", row.noun, name);
+  const bool is_path = name.find('/') != std::string::npos;
+  for (const fs::path& folder : folders(kind)) {
+    std::vector<fs::path> files, named;
+    collect(folder, row, visited, files);
+    for (const fs::path& path : files) {
+      if (display_name(path, kind) == name || path.filename() == name) named.push_back(path);
+      const fs::path within = path.lexically_relative(folder);
+      known.push_back(is_path ? (within.parent_path() / display_name(path, kind)).generic_string()
+                              : display_name(path, kind));
+    }
+    if (!named.empty()) return only(named, folder, row, name);
   }
   std::ranges::sort(known);
   known.erase(std::ranges::unique(known).begin(), known.end());
+  const bool has_nearest = !known.empty() && !fs::path(name).is_absolute();
+  const std::string nearest =
+      has_nearest ? fmt::format("{}", fmt::join(nearest_names(name, known, 3), ", ")) : "";
+  if (is_path || has_extension(name, row)) {
+    fail(ErrorKind::not_found,
+         "{} \"{}\": there is no such file, neither here nor in the model folders{}{}", row.noun,
+         name, nearest.empty() ? "" : "; nearest names: ", nearest);
+  }
   if (known.empty()) {
     fail(ErrorKind::not_found,
          "{} \"{}\" was not found: the model folders hold none at all (add one with --models DIR)",
          row.noun, name);
   }
-  fail(ErrorKind::not_found, "{} \"{}\" was not found; nearest names: {}", row.noun, name,
-       fmt::join(nearest_names(name, known, 3), ", "));
+  fail(ErrorKind::not_found, "{} \"{}\" was not found; nearest names: {}", row.noun, name, nearest);
 }
 
 }  // namespace velatura::engine

@@ -22,7 +22,7 @@ class Roots {
 
   /// An existing path as it is; else the name's file: path relative to a kind's folder, with or
   /// without extension, or stem in any subfolder, the first in search order. Throws not_found with
-  /// the three nearest names.
+  /// the three nearest names, invalid_argument where several subfolders of one folder have it.
   std::filesystem::path resolve(AssetKind kind, const std::string& name) const;
   /// Every file of the kind, in search order, sorted within a folder.
   std::vector<std::filesystem::path> list(AssetKind kind) const;

@@ -148,8 +148,9 @@ TEST(Lora, APieceOfAJoinedProjectionHasItsOwnRanksAlone) {
           piece->weight_change(no_base, -0.5F, ranks),
           gather_rows(whole.delta->weight_change(no_base, -0.5F, ranks), rows)))
           << "the first " << ranks << " ranks of the file";
-      if (ranks > 0)
+      if (ranks > 0) {
         EXPECT_EQ(piece->ranks_among(ranks), std::clamp<std::int64_t>(ranks - k * kRank, 0, kRank));
+      }
     }
     EXPECT_EQ(piece->rows(std::vector<RowRange>{{1, 3}})->ranks_among(k * kRank + 1), 1);
   }

@@ -58,8 +58,8 @@ class ReplacedBiasTest : public testing::MixedSetTest {
 };
 
 TEST_F(ReplacedBiasTest, StandsInAtEveryStrengthInEverySpelling) {
-  for (const std::string path : {M::kQuery, M::kConv, M::kNorm}) {
-    for (const std::string name :
+  for (const std::string& path : {M::kQuery, M::kConv, M::kNorm}) {
+    for (const std::string& name :
          {"unet." + path + ".bias", "base_model.model." + path + ".base_layer.bias",
           "base_model.model." + path + ".modules_to_save.default.bias",
           "unet." + path + ".bias.set_weight"}) {

@@ -29,12 +29,13 @@ std::string_view without_extension(std::string_view path) {
   return has_extension ? path.substr(0, dot) : path;
 }
 
-bool is_hash(std::string_view text) {
-  return text.size() >= kFewestHashDigits && text.size() <= 64 &&
-         text.find_first_not_of("0123456789abcdef") == text.npos && !is_hash_of_nothing(text);
-}
-
 }  // namespace
+
+bool can_be_hash(std::string_view text) {
+  const std::string hex = lowered(text);
+  return hex.size() >= kFewestHashDigits && hex.size() <= 64 &&
+         hex.find_first_not_of("0123456789abcdef") == hex.npos && !is_hash_of_nothing(hex);
+}
 
 NameTable::Row NameTable::row_of(std::string_view text, Position position) {
   return {XXH3_64bits(text.data(), text.size()), text, position};
@@ -111,8 +112,8 @@ NameTable::Found NameTable::by_alias(std::string_view name) const {
 }
 
 NameTable::Found NameTable::by_hash(std::string_view name) const {
+  if (!can_be_hash(name)) return {};
   const std::string hex = lowered(name);
-  if (!is_hash(hex)) return {};
   constexpr auto text_of = &std::pair<std::string_view, Position>::first;
   Found found;
   const auto end = [&] {
@@ -144,6 +145,11 @@ NameTable::Found NameTable::without_case(std::string_view name) const {
     if (lowered(entry.name) == wanted || lowered(without_extension(entry.relative_path)) == wanted)
       found.push_back(i);
   }
+  for (const Row& alias : aliases_) {
+    if (lowered(alias.text) == wanted) found.push_back(alias.position);
+  }
+  std::ranges::sort(found);
+  found.erase(std::ranges::unique(found).begin(), found.end());
   return found;
 }
 
@@ -174,7 +180,10 @@ void NameTable::fail_unknown(std::string_view name) const {
          name);
   }
   std::vector<std::string> known;
-  for (const Row& row : names_) known.emplace_back(row.text);
+  const bool is_path = name.find('/') != name.npos;
+  for (const auto& entry : entries_)
+    known.emplace_back(is_path ? without_extension(entry->relative_path) : entry->name);
+  for (const Row& row : aliases_) known.emplace_back(row.text);
   std::ranges::sort(known);
   known.erase(std::ranges::unique(known).begin(), known.end());
   fail(ErrorKind::not_found, "LoRA \"{}\" was not found; nearest names: {}", name,

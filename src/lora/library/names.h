@@ -13,6 +13,9 @@
 
 namespace velatura::lora::library {
 
+/// 8 to 64 hexadecimal digits, and not the hash of nothing.
+bool can_be_hash(std::string_view text);
+
 /// Tables of names by their hashes: thirty thousand are sorted as numbers in milliseconds, as texts
 /// in a tenth of a second. Immutable, thread-safe.
 class NameTable {

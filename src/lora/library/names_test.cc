@@ -102,6 +102,11 @@ TEST(NameTable, UnknownNamesGetTheThreeNearest) {
   EXPECT_THAT(error_of(all, "inkk", ErrorKind::not_found),
               HasSubstr("nearest names: ink, inky, sink"));
   EXPECT_THAT(error_of({}, "x", ErrorKind::not_found), HasSubstr("hold none at all"));
+  auto titled = entry("v3.safetensors");
+  titled->title = "My Cool Style";
+  EXPECT_THAT(error_of({titled, all[0]}, "My Col Style", ErrorKind::not_found),
+              HasSubstr("nearest names: My Cool Style"));
+  EXPECT_EQ(found({titled, all[0]}, "my cool style"), "/a/v3.safetensors");
   error_of(all, "", ErrorKind::invalid_argument);
   error_of(all, std::string(100'000, 'x'), ErrorKind::invalid_argument);
 }

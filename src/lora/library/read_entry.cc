@@ -67,6 +67,8 @@ void place_entry(LibraryEntry& entry, const fs::path& root) {
 }
 
 fs::path weights_of(const LibraryEntry& entry) {
+  std::error_code error;  // reading the folder for each of its files would take their square
+  if (!fs::is_directory(entry.path, error)) return entry.path;
   return candidate_of(entry.path).weights;
 }
 

@@ -10,7 +10,7 @@
 namespace velatura::lora::library {
 
 /// Raise it when a field is added or when the same file would give another record.
-inline constexpr int kRecordVersion = 1;
+inline constexpr int kRecordVersion = 2;
 
 /// All that the file and the notes beside it say: not its name, place, size, time and hashes.
 std::string encode_record(const LibraryEntry& entry);

@@ -9,7 +9,6 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
-#include <unordered_set>
 
 #include "base/platform/file_stamp.h"
 #include "base/stop_token.h"

@@ -180,6 +180,10 @@ class Summary {
       entry_.problem = clean_line(
           fmt::format("this is no adapter but a {} ({})", verdict.name, verdict.evidence),
           kLongestEvidence);
+    } else if (verdict.id.empty() && !verdict.name.empty()) {
+      entry_.problem =
+          clean_line(fmt::format("this is an adapter of {}, which is not drawn with", verdict.name),
+                     kLongestEvidence);
     } else if (entry_.algorithms.empty() && verdict.name.empty()) {
       entry_.problem = no_adapter();
     }
