@@ -194,6 +194,8 @@ void collect(Session& session, Job& job) {
       job.stop);
   job.negative = job.request.raw_prompt ? job.request.negative
                                         : pipelines::prompt::strip_comments(job.request.negative);
+  if (!job.request.raw_prompt && job.negative.find("<lora:") != std::string::npos)
+    note(job, "tags in the negative prompt are read as text: put them into the prompt, or --lora");
   for (const ResolvedAdapter& adapter : job.adapters.all) {
     note(job, adapter.outcome.summary);
     for (const std::string& warning : adapter.outcome.warnings) note(job, warning);
@@ -439,8 +441,18 @@ void account(const Job& job, const RunningAdapters& adapters, GenerateResult& re
   }
   result.changed_live = adapters.changed_live();
   if (job.adapters.all.empty()) return;
-  result.lora_summary = accounts_line(adapters.account());
-  if (!result.lora_summary.empty()) note(job, "LoRA layers: " + result.lora_summary);
+  const std::vector<lora::ComponentAccount> accounts = adapters.account();
+  result.lora_summary = accounts_line(accounts);
+  const bool is_live = std::ranges::any_of(accounts, [](const lora::ComponentAccount& one) {
+    using enum lora::Form;
+    return one.count(thin) + one.count(kronecker) + one.count(tucker) + one.count(dense_product) >
+           0;
+  });
+  note(job, "LoRA layers: " + (result.lora_summary.empty()
+                                   ? "none, nothing acted in any step of this run"
+                                   : result.lora_summary));
+  if (is_live && job.request.lora_mode == LoraMode::fused)
+    note(job, "adapters with a mask or with a strength over steps act live beside the fused ones");
 }
 
 GenerateResult make_pictures(Session& session, Job& job, double load_seconds) {

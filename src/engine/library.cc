@@ -121,6 +121,9 @@ void parse_rank_range(std::string_view text, LibraryQuery& query) {
   if (!query.min_rank && !query.max_rank) {
     fail(ErrorKind::invalid_argument, "--rank \"{}\" names no number", text);
   }
+  if (query.min_rank && query.max_rank && *query.min_rank > *query.max_rank) {
+    fail(ErrorKind::invalid_argument, "--rank \"{}\": the smaller number comes first", text);
+  }
 }
 
 namespace engine {

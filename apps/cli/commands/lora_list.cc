@@ -112,7 +112,7 @@ void add_lora_list(CLI::App& group, std::stop_token stop) {
   command->add_flag("--problems", flags->query.problems_only, "only files that cannot be used");
   add("--sort", flags->sort, "name|family|rank|algorithm|size|date  (default name)");
   command->add_flag("--reverse", flags->query.reverse, "the last first");
-  add("--limit", flags->query.limit, "N  at most so many");
+  add("--limit", flags->query.limit, "N  at most so many")->check(CLI::PositiveNumber);
   command->add_flag("--hashes", flags->hashes,
                     "compute the hashes of those listed, where not remembered");
   command->add_flag("--json", flags->json, "print one JSON document to standard output");
