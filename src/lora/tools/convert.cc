@@ -308,6 +308,13 @@ RowModule Converter::rows_of(const ModuleView& module) const {
     add_factor(Role::hada_w1_a, Role::hada_w1_b);
     add_factor(Role::hada_w2_a, Role::hada_w2_b);
   }
+  for (const Pair& pair : rows.factors) {
+    if (pair.rank() > 0 && pair.up.count() == pair.up.size(0) * pair.rank()) continue;
+    fail(ErrorKind::bad_file,
+         "\"{}\": its matrices {} and {} have no rank in common, so its rows cannot be moved "
+         "(--dense writes what it does)",
+         module.name, pair.up.shape().to_string(), pair.down.shape().to_string());
+  }
   if (!rows.factors.empty()) rows.factors.front().alpha = whole_alpha_of(module);
   for (const auto& [role, tensor] : module.tensors) {
     switch (role) {
