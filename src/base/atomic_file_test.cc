@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/platform/new_file.h"
+#include "tests/support/test_folder.h"
 
 namespace velatura {
 namespace {
@@ -31,20 +32,14 @@ std::string content_of(const fs::path& path) {
 
 class AtomicFile : public ::testing::Test {
  protected:
-  AtomicFile() {
-    std::string pattern = (fs::temp_directory_path() / "velatura-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~AtomicFile() override { fs::remove_all(folder_); }
-
   std::set<std::string> names() const {
     std::set<std::string> result;
-    for (const auto& entry : fs::directory_iterator(folder_))
+    for (const auto& entry : fs::directory_iterator(folder_.path()))
       result.insert(entry.path().filename());
     return result;
   }
 
-  fs::path folder_;
+  testing::TestFolder folder_;
 };
 
 using Names = std::set<std::string>;
@@ -99,8 +94,9 @@ TEST_F(AtomicFile, NamesPathAndReason) {
       message_of(ErrorKind::not_found, [&] { write_file_atomically(missing, bytes_of("x")); }),
       ::testing::AllOf(::testing::HasSubstr(missing.string()),
                        ::testing::HasSubstr("No such file")));
-  EXPECT_THAT(message_of(ErrorKind::io, [&] { write_file_atomically(folder_, bytes_of("x")); }),
-              ::testing::HasSubstr("folder"));
+  EXPECT_THAT(
+      message_of(ErrorKind::io, [&] { write_file_atomically(folder_.path(), bytes_of("x")); }),
+      ::testing::HasSubstr("folder"));
   message_of(ErrorKind::not_found,
              [&] { write_numbered_file(folder_ / "no", "{number}-1.png", bytes_of("x")); });
   EXPECT_EQ(names(), Names{});
@@ -139,15 +135,16 @@ TEST_F(AtomicFile, LeavesNothingWhenTheDiskIsFull) {
         write();
       } catch (const Error& error) {
         return error.kind() == ErrorKind::io &&
-               std::string_view(error.what()).find(folder_.string()) != std::string_view::npos;
+               std::string_view(error.what()).find(folder_.path().string()) !=
+                   std::string_view::npos;
       }
       return false;
     });
   };
   EXPECT_EQ(fails_with_the_path([&] { write_file_atomically(target, bytes_of(large)); }), 0);
-  EXPECT_EQ(
-      fails_with_the_path([&] { write_numbered_file(folder_, "{number}-1.png", bytes_of(large)); }),
-      0);
+  EXPECT_EQ(fails_with_the_path(
+                [&] { write_numbered_file(folder_.path(), "{number}-1.png", bytes_of(large)); }),
+            0);
   EXPECT_EQ(content_of(target), "old");
   EXPECT_EQ(names(), Names{"a.png"});
 }
@@ -169,10 +166,12 @@ TEST_F(AtomicFile, TakesTheFirstFreeNumber) {
     write_file_atomically(folder_ / name, {});
   }
   // 2 is taken by "02-…", for the number reads the same; "4.png" has no "-" behind it.
-  EXPECT_EQ(write_numbered_file(folder_, "{number}-7.png", bytes_of("a")), folder_ / "4-7.png");
-  EXPECT_EQ(write_numbered_file(folder_, "{number}-8.png", bytes_of("b")), folder_ / "5-8.png");
-  EXPECT_EQ(write_numbered_file(folder_, "grid{number}", bytes_of("c")), folder_ / "grid1");
-  EXPECT_EQ(write_numbered_file(folder_, "grid{number}", bytes_of("d")), folder_ / "grid2");
+  EXPECT_EQ(write_numbered_file(folder_.path(), "{number}-7.png", bytes_of("a")),
+            folder_ / "4-7.png");
+  EXPECT_EQ(write_numbered_file(folder_.path(), "{number}-8.png", bytes_of("b")),
+            folder_ / "5-8.png");
+  EXPECT_EQ(write_numbered_file(folder_.path(), "grid{number}", bytes_of("c")), folder_ / "grid1");
+  EXPECT_EQ(write_numbered_file(folder_.path(), "grid{number}", bytes_of("d")), folder_ / "grid2");
   EXPECT_EQ(content_of(folder_ / "grid1"), "c");
   EXPECT_EQ(names().size(), 10u);
 }

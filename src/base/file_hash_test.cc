@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "tests/support/test_folder.h"
 
 namespace velatura {
 namespace {
@@ -26,18 +27,12 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 class Hashes : public ::testing::Test {
  protected:
-  Hashes() {
-    std::string pattern = (fs::temp_directory_path() / "velatura-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~Hashes() override { fs::remove_all(folder_); }
-
   fs::path write(const std::string& name, const std::string& content) const {
     std::ofstream(folder_ / name, std::ios::binary) << content;
     return folder_ / name;
   }
 
-  fs::path folder_;
+  testing::TestFolder folder_;
 };
 
 TEST(Sha256Test, KnowsTheStandardsExamples) {
@@ -77,7 +72,7 @@ TEST_F(Hashes, StopAndMissingFiles) {
   const fs::path file = write("a", "abc");
   EXPECT_THROW(hash_file(file, HashedPart::whole, source.get_token()), Error);
   EXPECT_THROW(hash_file(folder_ / "none", HashedPart::whole), Error);
-  EXPECT_THROW(hash_file(folder_, HashedPart::whole), Error);
+  EXPECT_THROW(hash_file(folder_.path(), HashedPart::whole), Error);
 }
 
 TEST_F(Hashes, AreRememberedBetweenRunsUntilTheFileChanges) {
@@ -107,7 +102,7 @@ TEST_F(Hashes, IgnoreADamagedMemoryAndOneThatCannotBeWritten) {
     EXPECT_EQ(FileHashes(memory).find(file, HashedPart::whole), kOfAbc);
   }
   EXPECT_EQ(FileHashes(file / "below a file" / "hashes").get(file, HashedPart::whole), kOfAbc);
-  EXPECT_EQ(FileHashes(folder_).get(file, HashedPart::whole), kOfAbc);
+  EXPECT_EQ(FileHashes(folder_.path()).get(file, HashedPart::whole), kOfAbc);
 }
 
 TEST(HashMemory, LiesInTheUsersCache) {

@@ -10,6 +10,7 @@
 #include "base/atomic_file.h"
 #include "base/file_hash.h"
 #include "base/sha256.h"
+#include "tests/support/test_folder.h"
 
 namespace velatura {
 namespace {
@@ -22,13 +23,7 @@ std::span<const std::byte> bytes_of(std::string_view text) {
 
 class FilesFromManyThreads : public ::testing::Test {
  protected:
-  FilesFromManyThreads() {
-    std::string pattern = (fs::temp_directory_path() / "velatura-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~FilesFromManyThreads() override { fs::remove_all(folder_); }
-
-  fs::path folder_;
+  testing::TestFolder folder_;
 };
 
 TEST_F(FilesFromManyThreads, HashesLoseNothingOfTheirOwn) {
@@ -59,13 +54,14 @@ TEST_F(FilesFromManyThreads, NumberedFilesNeverOverwriteInARace) {
   for (int i = 0; i < kWriters; ++i) {
     writers.emplace_back([&, i] {
       for (int j = 0; j < kFiles; ++j) {
-        write_numbered_file(folder_, "{number}-1.png", bytes_of(std::to_string(i * kFiles + j)));
+        write_numbered_file(folder_.path(), "{number}-1.png",
+                            bytes_of(std::to_string(i * kFiles + j)));
       }
     });
   }
   for (std::thread& writer : writers) writer.join();
   std::set<std::string> contents;
-  for (const auto& entry : fs::directory_iterator(folder_)) {
+  for (const auto& entry : fs::directory_iterator(folder_.path())) {
     std::ifstream stream(entry.path(), std::ios::binary);
     contents.emplace(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
   }

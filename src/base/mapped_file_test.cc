@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/platform/mapped_files.h"
+#include "tests/support/test_folder.h"
 #include "velatura/error.h"
 
 namespace velatura {
@@ -18,11 +19,6 @@ using ::testing::HasSubstr;
 
 class MappedFileTest : public ::testing::Test {
  protected:
-  MappedFileTest() {  // tests run side by side
-    std::string pattern = (fs::temp_directory_path() / "velatura-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~MappedFileTest() override { fs::remove_all(folder_); }
   fs::path write(const char* name, const std::string& text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
     return folder_ / name;
@@ -35,14 +31,14 @@ class MappedFileTest : public ::testing::Test {
     }
     return {};
   }
-  fs::path folder_;
+  testing::TestFolder folder_;
 };
 
 TEST_F(MappedFileTest, OnlyRegularFilesAreOpenedAndNoneIsWaitedFor) {
   ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
   EXPECT_THAT(refusal(folder_ / "pipe"), HasSubstr("not a regular file"));
   EXPECT_THAT(refusal("/dev/zero"), HasSubstr("not a regular file"));
-  EXPECT_THAT(refusal(folder_), HasSubstr("not a regular file"));
+  EXPECT_THAT(refusal(folder_.path()), HasSubstr("not a regular file"));
   EXPECT_THAT(refusal(folder_ / "absent"), HasSubstr("absent"));
 }
 

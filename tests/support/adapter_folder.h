@@ -11,31 +11,14 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/support/test_folder.h"
 #include "weights/formats/writer.h"
 
 namespace velatura::testing {
 
-/// A fresh folder, gone with the object.
-class AdapterFolder {
+class AdapterFolder : public TestFolder {
  public:
   using Metadata = std::map<std::string, std::string>;
-
-  AdapterFolder() {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    path_ = std::filesystem::temp_directory_path() /
-            (std::string("velatura-") + test->test_suite_name() + "-" + test->name());
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~AdapterFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  AdapterFolder(const AdapterFolder&) = delete;
-  AdapterFolder& operator=(const AdapterFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
 
   /// A text file, its folders too.
   std::filesystem::path text(std::string_view name, std::string_view content) const {
@@ -83,11 +66,10 @@ class AdapterFolder {
 
  private:
   std::filesystem::path prepared(std::string_view name) const {
-    const std::filesystem::path file = path_ / name;
+    const std::filesystem::path file = path() / name;
     std::filesystem::create_directories(file.parent_path());
     return file;
   }
-  std::filesystem::path path_;
 };
 
 }  // namespace velatura::testing

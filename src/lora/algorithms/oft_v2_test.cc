@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "tests/support/adapter_module.h"
+#include "tests/support/test_folder.h"
 
 // The formulas of lora-formats §1.10 in double, beside what the library makes of the same tensors.
 namespace velatura::lora {
@@ -67,17 +68,11 @@ void expect_change(const AdapterModule& module, const Matrix& factor) {
 /// A folder with an adapter_config.json, as PEFT saves.
 class OftV2 : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() / (std::string("velatura_oft_v2_") + test->name());
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   fs::path with_config(const std::string& json) const {
     std::ofstream(folder_ / "adapter_config.json") << json;
     return folder_ / "adapter_model.safetensors";
   }
-  fs::path folder_;
+  testing::TestFolder folder_;
 };
 
 TEST_F(OftV2, TurnsColumnsByTheSeries) {

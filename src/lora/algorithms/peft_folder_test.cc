@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "tests/support/adapter_module.h"
+#include "tests/support/test_folder.h"
 
 namespace velatura::lora {
 namespace {
@@ -20,13 +21,6 @@ const std::string kTheirs = "base_model.model.double_blocks.0.img_attn.proj";
 
 class PeftFolder : public ::testing::Test {
  protected:
-  PeftFolder()
-      : folder_(fs::temp_directory_path() /
-                (std::string("velatura_peft_") +
-                 ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
-    fs::create_directories(folder_);
-  }
-  ~PeftFolder() override { fs::remove_all(folder_); }
   /// A module of FLUX.1 under its authors' name.
   AdapterModule module(const Shape& weight, const std::string& config) const {
     std::ofstream(folder_ / "adapter_config.json") << config;
@@ -37,7 +31,7 @@ class PeftFolder : public ::testing::Test {
   }
 
  private:
-  fs::path folder_;
+  testing::TestFolder folder_;
 };
 
 TEST_F(PeftFolder, PatternsOfALoraAreInTheNamesThatWereTrained) {

@@ -7,9 +7,8 @@
 #include <thread>
 
 #include "lora/apply/adapter_cache.h"
-#include "tests/support/adapter_folder.h"
-#include "tests/support/toy_adapters.h"
-#include "weights/formats/writer.h"
+#include "tests/support/cached_adapters.h"
+#include "tests/support/test_folder.h"
 
 namespace velatura::lora {
 namespace {
@@ -21,27 +20,11 @@ constexpr int kThreads = 4;
 
 class AdapterCacheFromManyThreads : public ::testing::Test {
  protected:
-  /// Replaced as programs replace files: by renaming a whole one onto it.
   fs::path write(const std::string& name, std::uint64_t seed) const {
-    const std::string module = "unet." + ToyModel::kQuery;
-    const weights::NamedTensor tensors[] = {
-        {module + ".lora_down.weight",
-         testing::uniform_tensor({2, ToyModel::kIn}, DType::f32, seed)},
-        {module + ".lora_up.weight",
-         testing::uniform_tensor({ToyModel::kOut, 2}, DType::f32, seed + 1)}};
-    const fs::path path = folder_ / (name + ".safetensors"), fresh = folder_ / (name + ".fresh");
-    weights::write_safetensors(fresh, tensors, {});
-    fs::rename(fresh, path);
-    return path;
-  }
-  template <typename Work>
-  static void from_all_threads(Work work) {
-    std::vector<std::jthread> threads;
-    for (int thread = 0; thread < kThreads; ++thread)
-      threads.emplace_back([&work, thread] { work(thread); });
+    return testing::write_toy_lora(folder_ / (name + ".safetensors"), seed);
   }
 
-  testing::AdapterFolder folder_;
+  testing::TestFolder folder_;
   ToyModel model_;
 };
 
@@ -57,7 +40,7 @@ TEST_F(AdapterCacheFromManyThreads, EachGetsWhatItAskedFor) {
       EXPECT_LE(cache.counts().bound, cache.counts().opened);
     }
   });
-  from_all_threads([&](int thread) {
+  testing::from_all_threads(kThreads, [&](int thread) {
     for (int i = 0; i < 40; ++i) {
       const fs::path& path = paths[(thread + i) % 3];
       const auto adapter = cache.get(path, model_.components(), model_.names());
@@ -77,7 +60,7 @@ TEST_F(AdapterCacheFromManyThreads, OneFileIsBoundByAll) {
   const auto other = AdapterFile::from_source(
       std::make_shared<const testing::MemorySource>(std::move(strange)), "strange.safetensors");
   const std::string hash = AdapterFile::open(file->path())->content_hash();
-  from_all_threads([&](int) {
+  testing::from_all_threads(kThreads, [&](int) {
     EXPECT_EQ(file->content_hash(), hash);
     EXPECT_EQ(lora::bind(file, model_.components(), model_.names())->modules.size(), 1U);
     const auto report = lora::bind(other, model_.components(), model_.names())->report;

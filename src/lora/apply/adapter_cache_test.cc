@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/toy_adapters.h"
-#include "weights/formats/writer.h"
+#include "tests/support/cached_adapters.h"
+#include "tests/support/test_folder.h"
 
 namespace velatura::lora {
 namespace {
@@ -13,32 +13,15 @@ using testing::ToyModel;
 
 class AdapterCacheTest : public ::testing::Test {
  protected:
-  AdapterCacheTest()
-      : folder_(fs::temp_directory_path() /
-                (std::string("velatura-adapter-cache-") +
-                 ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~AdapterCacheTest() override { fs::remove_all(folder_); }
-
   fs::path write(const std::string& name, std::uint64_t seed, std::int64_t rank = 2) const {
-    const std::string module = "unet." + ToyModel::kQuery;
-    const weights::NamedTensor tensors[] = {
-        {module + ".lora_down.weight",
-         testing::uniform_tensor({rank, ToyModel::kIn}, DType::f32, seed)},
-        {module + ".lora_up.weight",
-         testing::uniform_tensor({ToyModel::kOut, rank}, DType::f32, seed + 1)}};
-    const fs::path path = folder_ / (name + ".safetensors");
-    weights::write_safetensors(path, tensors, {});
-    return path;
+    return testing::write_toy_lora(folder_ / (name + ".safetensors"), seed, rank);
   }
   std::shared_ptr<const BoundAdapter> get(AdapterCache& cache, const fs::path& path) const {
     return cache.get(path, model_.components(), model_.names());
   }
 
   ToyModel model_;
-  fs::path folder_;
+  testing::TestFolder folder_;
 };
 
 TEST_F(AdapterCacheTest, AResidentAdapterIsNotOpenedAgain) {

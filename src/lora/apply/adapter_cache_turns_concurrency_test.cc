@@ -6,10 +6,9 @@
 #include <thread>
 
 #include "lora/apply/adapter_cache.h"
-#include "tests/support/adapter_folder.h"
-#include "tests/support/toy_adapters.h"
+#include "tests/support/cached_adapters.h"
+#include "tests/support/test_folder.h"
 #include "velatura/error.h"
-#include "weights/formats/writer.h"
 
 namespace velatura::lora {
 namespace {
@@ -17,28 +16,15 @@ namespace {
 namespace fs = std::filesystem;
 using testing::ToyModel;
 
+constexpr int kThreads = 4;
+
 class AdapterCacheTurns : public ::testing::Test {
  protected:
   fs::path write(const std::string& name, std::uint64_t seed) const {
-    const std::string module = "unet." + ToyModel::kQuery;
-    const weights::NamedTensor tensors[] = {
-        {module + ".lora_down.weight",
-         testing::uniform_tensor({2, ToyModel::kIn}, DType::f32, seed)},
-        {module + ".lora_up.weight",
-         testing::uniform_tensor({ToyModel::kOut, 2}, DType::f32, seed + 1)}};
-    const fs::path path = folder_ / (name + ".safetensors");
-    weights::write_safetensors(path, tensors, {});
-    return path;
-  }
-  template <typename Work>
-  static void from_all_threads(Work work) {
-    constexpr int kThreads = 4;
-    std::vector<std::jthread> threads;
-    for (int thread = 0; thread < kThreads; ++thread)
-      threads.emplace_back([&work, thread] { work(thread); });
+    return testing::write_toy_lora(folder_ / (name + ".safetensors"), seed);
   }
 
-  testing::AdapterFolder folder_;
+  testing::TestFolder folder_;
   ToyModel model_;
 };
 
@@ -65,15 +51,16 @@ TEST_F(AdapterCacheTurns, ASlowFileHoldsUpNobodyElse) {
 TEST_F(AdapterCacheTurns, WhatFailsFailsForEachThatAsks) {
   AdapterCache cache;
   const fs::path path = folder_ / "gone.safetensors";
-  from_all_threads(
-      [&](int) { EXPECT_THROW(cache.get(path, model_.components(), model_.names()), Error); });
+  testing::from_all_threads(kThreads, [&](int) {
+    EXPECT_THROW(cache.get(path, model_.components(), model_.names()), Error);
+  });
   EXPECT_EQ(cache.counts().known, 0U);
 }
 
 TEST_F(AdapterCacheTurns, OneReadsAndBindsForAllThatAsk) {
   AdapterCache cache;
   const fs::path ash = write("ash", 1), same = write("birch", 1);
-  from_all_threads([&](int thread) {
+  testing::from_all_threads(kThreads, [&](int thread) {
     const auto adapter =
         cache.get(thread % 2 == 0 ? ash : same, model_.components(), model_.names());
     EXPECT_EQ(adapter->modules.size(), 1U);
