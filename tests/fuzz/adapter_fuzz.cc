@@ -3,6 +3,10 @@
 // adapter_grammar.h. Lists of tensors that are nearly right reach what random files do not; in
 // files the header's text alone is the fuzzer's, and the framing that the safetensors fuzzer
 // breaks is whole.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <set>
 #include <span>
@@ -10,12 +14,28 @@
 #include "lora/tools/convert.h"
 #include "tests/fuzz/adapter_grammar.h"
 #include "tests/fuzz/small_families.h"
+#include "tests/support/adapter_changes.h"
 #include "weights/blob.h"
 #include "weights/formats/safetensors.h"
 
 namespace {
 
 using namespace velatura;
+
+/// A rule of ours that an input broke: the log says which.
+[[noreturn]] void broken(std::string_view rule) {
+  fmt::print(stderr, "broken: {}\n", rule);
+  std::abort();
+}
+
+void list_tensors(std::string_view title, const lora::tools::Account& account) {
+  fmt::print(stderr, "{} ({}):\n", title, account.model);
+  for (const lora::TensorFate& tensor : account.report.tensors) {
+    const weights::TensorInfo* info = account.source->source().find(tensor.name);
+    fmt::print(stderr, "  {} {} {}: {} {}\n", tensor.name, info->shape.to_string(),
+               to_string(info->dtype), to_string(tensor.fate), tensor.reason);
+  }
+}
 
 class Bytes {
  public:
@@ -86,29 +106,83 @@ void change_weights(const lora::BoundAdapter& adapter,
     const auto& target = components[static_cast<std::size_t>(module.target.component)]
                              .modules[static_cast<std::size_t>(module.target.layer)];
     if (change.defined() && change.shape() != target.weight && module.delta->remark().empty())
-      std::abort();
+      broken(fmt::format("the change of {} is {}, its weight {}", module.placement->path,
+                         change.shape().to_string(), target.weight.to_string()));
     module.delta->bias_change([&] { return pristine_bias(*module.placement, components); }, -2);
   }
 }
 
-void convert_as(unsigned what, const lora::tools::Account& account) {
+/// Far beyond any rounding of what a tensor of `type` holds, far below a part lost or taken twice.
+double tolerance(DType type, double largest) {
+  constexpr double kRoundings = 256;
+  return kRoundings * std::ldexp(std::max(1.0, largest), type == DType::f32 ? -23 : -7);
+}
+
+[[noreturn]] void is_another(const lora::tools::Account& actual,
+                             const lora::tools::Account& expected, std::string_view difference) {
+  list_tensors("the file", expected);
+  list_tensors("its conversion", actual);
+  broken(fmt::format("the conversion {}", difference));
+}
+
+void require_same(const lora::tools::Account& actual, const lora::tools::Account& expected,
+                  DType type) {
+  const auto before = testing::changes_of(expected);
+  if (before.empty()) return;
+  if (actual.bound == nullptr) is_another(actual, expected, "is refused: " + actual.refusal);
+  const auto after = testing::changes_of(actual);
+  for (const auto& [part, change] : before) {
+    const auto same = after.find(part);
+    const auto& path = expected.names->components[static_cast<std::size_t>(part.first.component)]
+                           .modules[static_cast<std::size_t>(part.first.layer)]
+                           .path;
+    if (same == after.end()) is_another(actual, expected, "does nothing to " + path);
+    double largest = 0;
+    for (const float value : change.floats()) largest = std::max<double>(largest, std::abs(value));
+    for (std::int64_t i = 0; i < change.count(); ++i) {
+      const double difference = static_cast<double>(same->second.data<float>()[i]) -
+                                static_cast<double>(change.data<float>()[i]);
+      if (std::abs(difference) <= tolerance(type, largest)) continue;
+      is_another(
+          actual, expected,
+          fmt::format("does something else to {}{}: {} for {}", path, part.second ? "'s bias" : "",
+                      same->second.data<float>()[i], change.data<float>()[i]));
+    }
+  }
+}
+
+/// What we write, we read, and it does the same.
+void convert_as(unsigned what, const lora::tools::Account& account, bool is_comparable) {
   using lora::tools::Form;
   constexpr Form kForms[] = {Form::kohya, Form::diffusers, Form::comfy};
   const unsigned form = what & fuzz::kFormBits;
   if (form == std::size(kForms)) return;
+  const bool is_fitted = (what & fuzz::kIsFitted) != 0;
   const lora::tools::Conversion converted =
       lora::tools::convert(account, {.form = kForms[form],
                                      .type = {},
                                      .fold_alpha = (what & fuzz::kIsFolded) != 0,
                                      .dense = (what & fuzz::kIsDense) != 0,
-                                     .rank = (what & fuzz::kIsFitted) != 0 ? 2 : 0,
+                                     .rank = is_fitted ? 2 : 0,
                                      .drop_unknown = true});
-  // What we write, we read: the header at least.
   std::vector<std::byte> header =
       weights::safetensors_header(converted.tensors, converted.metadata);
   std::uint64_t whole = header.size();
   for (const weights::NamedTensor& tensor : converted.tensors) whole += tensor.tensor.byte_size();
   weights::open_safetensors_header(weights::Blob::of(std::move(header), "converted"), whole);
+  if (is_fitted || !is_comparable) return;
+
+  testing::MemorySource source;
+  DType coarsest = DType::f32;
+  for (const weights::NamedTensor& tensor : converted.tensors) {
+    if (tensor.tensor.dtype() == DType::f8_e4m3) return;  // a folded alpha may round to nothing
+    if (tensor.tensor.dtype() != DType::f32) coarsest = DType::bf16;
+    source.add(tensor.name, tensor.tensor);
+  }
+  for (const auto& [key, value] : converted.metadata) source.set_metadata(key, value);
+  const auto file = lora::AdapterFile::from_source(
+      std::make_shared<const testing::MemorySource>(std::move(source)), "converted.safetensors");
+  require_same(lora::tools::account_for(file, account.names, false), account, coarsest);
 }
 
 }  // namespace
@@ -136,12 +210,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                           dialect.empty() ? family.spellings.back() : dialect);
     const auto file = lora::AdapterFile::from_source(source, "fuzz.safetensors");
     const lora::tools::Account account = lora::tools::account_for(file, family.names, true);
-    if (account.report.tensors.size() != source->tensors().size()) std::abort();
+    if (account.report.tensors.size() != source->tensors().size())
+      broken(fmt::format("{} tensors, {} in the account", source->tensors().size(),
+                         account.report.tensors.size()));
     if (account.bound == nullptr) return 0;
     if ((what & fuzz::kIsApplied) != 0) change_weights(*account.bound, family.names->components);
-    convert_as(what, account);
+    convert_as(what, account, !is_file);
   } catch (const Error& error) {
-    if (error.kind() == ErrorKind::internal) std::abort();  // our own mistake, not the file's
+    if (error.kind() == ErrorKind::internal) broken(error.what());  // ours, not the file's
   }
   return 0;
 }

@@ -250,7 +250,8 @@ void Binder::bind_at(const FileModule& module, const NameIndex::Entry& entry, Bo
     for (const Part part : parts) taken_.emplace(std::pair(piece.target, part), &module);
     bound.modules.push_back({.target = piece.target,
                              .delta = placement.is_plain() ? whole : cut(whole, piece.rows),
-                             .placement = entry.placement});
+                             .placement = entry.placement,
+                             .tensor = module.tensors.begin()->second});
   }
 }
 

@@ -49,6 +49,7 @@ struct BoundModule {
   std::shared_ptr<const ModuleDelta> delta;  ///< of the layer's own rows
   /// The whole that the file speaks of: whose pristine weight the delta asks for.
   std::shared_ptr<const Placement> placement;
+  std::string tensor;  ///< the first of the file's that it is made of
 };
 
 /// The result: immutable, shared by every set that uses the adapter on this model.

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "lora/algorithms/matrix.h"
@@ -55,6 +56,24 @@ bool same_place(const Placement& a, const Placement& b) {
   });
 }
 
+/// Those that do something, without those of their tensors that do nothing: a bias that an earlier
+/// module has, say.
+std::vector<ModuleView> used_modules(const Account& account) {
+  std::unordered_set<std::string_view> idle;
+  for (const TensorFate& fate : account.report.tensors) {
+    if (fate.fate == Fate::ignored || fate.fate == Fate::refused) idle.insert(fate.name);
+  }
+  std::vector<ModuleView> used;
+  for (const ModuleView& module : account.modules) {
+    if (!module.is_used()) continue;
+    used.push_back(module);
+    std::erase_if(used.back().tensors,
+                  [&](const auto& tensor) { return idle.contains(tensor.second); });
+    if (used.back().tensors.empty()) used.pop_back();
+  }
+  return used;
+}
+
 class Converter {
  public:
   Converter(const Account& account, const ConvertOptions& options, const Watch& watch)
@@ -63,14 +82,15 @@ class Converter {
         watch_(watch),
         file_(*account.source),
         components_(account.names->components),
-        forms_(options.form, account.family, components_, *account.names->index) {}
+        forms_(options.form, account.family, components_, *account.names->index),
+        modules_(used_modules(account)) {}
 
   Conversion run() {
     refuse_losses();
     plan_joins();
-    for (const ModuleView& module : account_.modules) {
+    for (const ModuleView& module : modules_) {
       throw_if_stopped(watch_.stop);
-      if (module.is_used()) take(module);
+      take(module);
     }
     substitute_all();
     refuse_unheld();
@@ -117,7 +137,7 @@ class Converter {
   }
   std::optional<double> alpha_of(const ModuleView& module) const;
   std::optional<double> whole_alpha_of(const ModuleView& module) const;
-  RowModule rows_of(const ModuleView& module) const;
+  RowModule rows_of(const ModuleView& module);
   Tensor magnitude(const Tensor& values, const Shape& weight) const;
   void add(std::string name, Tensor tensor);
   const Component& component_of(Target target) const {
@@ -133,6 +153,7 @@ class Converter {
   const AdapterFile& file_;
   std::span<const Component> components_;
   FormModules forms_;
+  std::vector<ModuleView> modules_;  ///< used_modules()
   Conversion result_;
   std::map<JoinKey, Join> joins_;
   std::map<Target, RowModule> rows_;     ///< by layer, to be joined
@@ -184,8 +205,7 @@ bool is_bias_alone(const ModuleView& module) {
 /// Which modules meet in one of the form's, and whether that can be: kinds side by side have no
 /// common form, and zeros stand for no row of a magnitude.
 void Converter::plan_joins() {
-  for (const ModuleView& module : account_.modules) {
-    if (!module.is_used()) continue;
+  for (const ModuleView& module : modules_) {
     const auto kind =
         holds(options_.form, module) ? row_kind(module) : std::optional<std::set<Role>>();
     for (const Piece& piece : module.placement->pieces) {
@@ -195,8 +215,7 @@ void Converter::plan_joins() {
       join.is_possible = join.is_possible && kind && (kind->empty() || *kind == join.kind);
     }
   }
-  for (const ModuleView& module : account_.modules) {
-    if (!module.is_used()) continue;
+  for (const ModuleView& module : modules_) {
     for (const Piece& piece : module.placement->pieces) {
       const FormModule& place = forms_.of(piece.target);
       Join& join = joins_[{place.name, is_bias_alone(module)}];
@@ -293,7 +312,7 @@ Tensor Converter::magnitude(const Tensor& values, const Shape& weight) const {
   return values.reshaped(weight.rank() == 4 ? Shape{out, 1, 1, 1} : Shape{out, 1});
 }
 
-RowModule Converter::rows_of(const ModuleView& module) const {
+RowModule Converter::rows_of(const ModuleView& module) {
   RowModule rows;
   const auto add_factor = [&](Role up, Role down) {
     rows.factors.push_back({.down = load(module, down), .up = load(module, up), .alpha = {}});
@@ -308,6 +327,19 @@ RowModule Converter::rows_of(const ModuleView& module) const {
     add_factor(Role::hada_w1_a, Role::hada_w1_b);
     add_factor(Role::hada_w2_a, Role::hada_w2_b);
   }
+  // What is for the bias of a layer that has none was never looked at, and may be of any shape.
+  const auto add_rows = [&](Role role, const std::string& tensor) {
+    const Tensor values = file_.source().load(tensor);
+    const std::int64_t count = module.placement->rows();
+    if (values.rank() > 0 && values.size(0) == count &&
+        (!acts_on_bias(role) || values.count() == count)) {
+      rows.rows.emplace(role, values);
+    } else {
+      result_.notes.push_back(fmt::format(
+          "\"{}\" was left out: {} is not of the {} rows of \"{}\", and does nothing there", tensor,
+          values.shape().to_string(), count, module.placement->path));
+    }
+  };
   for (const Pair& pair : rows.factors) {
     if (pair.rank() > 0 && pair.up.count() == pair.up.size(0) * pair.rank()) continue;
     fail(ErrorKind::bad_file,
@@ -325,7 +357,7 @@ RowModule Converter::rows_of(const ModuleView& module) const {
       case Role::norm_b:
       case Role::set_weight:
       case Role::set_bias:
-        rows.rows.emplace(role, file_.source().load(tensor));
+        add_rows(role, tensor);
         break;
       case Role::dora_scale:
       case Role::magnitude_vector: {

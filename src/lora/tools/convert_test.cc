@@ -3,6 +3,7 @@
 #include "lora/tools/convert.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,11 +12,14 @@
 
 #include "base/error.h"
 #include "lora/algorithms/algorithm.h"
+#include "tests/support/adapter_changes.h"
 #include "tests/support/toy_adapters.h"
 
 namespace velatura::lora::tools {
 namespace {
 
+using testing::changes_of;
+using ::testing::HasSubstr;
 using testing::MemorySource;
 using testing::uniform_tensor;
 
@@ -24,7 +28,7 @@ constexpr auto kForms = {Form::kohya, Form::diffusers, Form::comfy};
 
 /// A query, key and value that single files have as one matrix, a plain layer, and (FLUX.1) a last
 /// modulation whose halves they swap.
-std::shared_ptr<const ModelNames> toy_model(const std::string& family) {
+std::shared_ptr<const ModelNames> toy_model(const std::string& family, bool has_bias) {
   const bool is_flux = family == "flux";
   const std::string own = is_flux ? "transformer_blocks.0.attn." : "layers.0.attention.";
   const std::string fused = is_flux ? "double_blocks.0.img_attn." : "layers.0.attention.";
@@ -32,6 +36,7 @@ std::shared_ptr<const ModelNames> toy_model(const std::string& family) {
   weights::NameMap native;
   const auto add = [&](const std::string& path, std::int64_t rows, weights::NameRow row) {
     for (const std::string part : {"weight", "bias"}) {
+      if (part == "bias" && !has_bias) continue;
       weights->add(path + "." + part,
                    uniform_tensor(part == "bias" ? Shape{rows} : Shape{rows, kIn}, DType::f32,
                                   weights->tensors().size()));
@@ -66,7 +71,7 @@ class Convert : public ::testing::Test {
  protected:
   Account account(const MemorySource& source, const std::string& family = "flux") {
     auto& names = models_[family];
-    if (!names) names = toy_model(family);
+    if (!names) names = toy_model(family, has_bias_);
     return account_for(
         AdapterFile::from_source(std::make_shared<const MemorySource>(source), "toy.safetensors"),
         names, false);
@@ -78,28 +83,11 @@ class Convert : public ::testing::Test {
     return account(source, family);
   }
 
+  bool has_bias_ = true;  ///< of the models that are not made yet
+
  private:
   std::map<std::string, std::shared_ptr<const ModelNames>> models_;
 };
-
-/// All that the file does at strength 1, by layer: the weight's change and the bias's.
-std::map<std::pair<Target, bool>, Tensor> changes_of(const Account& account) {
-  std::map<std::pair<Target, bool>, Tensor> changes;
-  const auto add = [&](Target target, bool is_bias, const Tensor& change) {
-    if (!change.defined() || is_all_zero(change)) return;
-    const auto [at, fresh] = changes.emplace(std::pair(target, is_bias), change.clone());
-    for (std::int64_t i = 0; i < change.count() && !fresh; ++i)
-      at->second.mutable_data<float>()[i] += change.data<float>()[i];
-  };
-  const auto& components = account.names->components;
-  for (const BoundModule& module : account.bound->modules) {
-    const auto weight = [&] { return pristine_weight(*module.placement, components); };
-    const auto bias = [&] { return pristine_bias(*module.placement, components); };
-    add(module.target, false, module.delta->weight_change(weight, 1, 0));
-    add(module.target, true, module.delta->bias_change(bias, 1));
-  }
-  return changes;
-}
 
 /// `roundings`: units in the last place of the largest value of a layer.
 void expect_same_changes(const Account& actual, const Account& expected, double roundings = 64) {
@@ -249,6 +237,34 @@ TEST_F(Convert, MagnitudesAndBiasesAreJoinedWhereAllProjectionsHaveThem) {
   EXPECT_THROW(convert(account(lone), {.form = Form::comfy}), Error);
   expect_same_changes(account(convert(account(lone), {.form = Form::comfy, .dense = true})),
                       account(lone));
+}
+
+TEST_F(Convert, BiasesForLayersWithoutOneAreLeftOutByName) {
+  has_bias_ = false;
+  MemorySource source = fused_dora();
+  source.add(kZFused + ".lora_B.bias", uniform_tensor({1}, DType::f32, 4));
+  const Account original = account(source, "zimage");
+  ASSERT_TRUE(original.refusal.empty()) << original.refusal;
+  const Conversion converted = convert(original, {.form = Form::diffusers});
+  ASSERT_EQ(converted.notes.size(), 1u);
+  EXPECT_THAT(converted.notes.front(), HasSubstr(kZFused + ".lora_B.bias\" was left out: [1]"));
+  EXPECT_EQ(find(converted, "bias"), nullptr);
+  expect_same_changes(account(converted, "zimage"), original);
+}
+
+TEST_F(Convert, ABiasThatAnEarlierModuleHasIsNotWrittenTwice) {
+  const Tensor bias = uniform_tensor({kRows}, DType::f32, 1);
+  for (const Tensor& second : {bias, uniform_tensor({kRows}, DType::f32, 2)}) {
+    MemorySource source;
+    source.add("lora_unet_double_blocks_0_img_attn_proj.diff_b", bias);
+    testing::add_pair(source, "transformer.transformer_blocks.0.attn.to_out.0", 2, kRows, kIn);
+    source.add("transformer.transformer_blocks.0.attn.to_out.0.diff_b", second);
+    const Account original = account(source);
+    ASSERT_EQ(original.report.count(Fate::ignored) + original.report.count(Fate::refused), 1);
+    for (const Form form : {Form::kohya, Form::comfy})
+      expect_same_changes(account(convert(original, {.form = form, .drop_unknown = true})),
+                          original);
+  }
 }
 
 TEST_F(Convert, KindsSideBySideInOneProjectionBecomeDenseTogether) {

@@ -74,8 +74,7 @@ class Viewer {
       : file_(file), components_(components), names_(names) {
     for (const TensorFate& fate : report.tensors) fates_.emplace(fate.name, &fate);
     if (bound == nullptr) return;
-    for (const BoundModule& layer : bound->modules)
-      layers_[{layer.placement.get(), !layer.delta->changes_weight()}].push_back(&layer);
+    for (const BoundModule& layer : bound->modules) layers_[layer.tensor].push_back(&layer);
   }
 
   ModuleView view(const FileModule& module) {
@@ -129,29 +128,27 @@ class Viewer {
     seen.alpha = alpha_of(file_, seen);
     seen.has_output_axis = has_output_axis(file_, seen);
     seen.fate = Fate::bound;
-    bool is_used = false;
     for (const auto& [role, tensor] : seen.tensors) {
       const auto fate = fates_.find(tensor);
-      if (fate == fates_.end()) continue;
-      is_used = is_used || fate->second->fate == Fate::bound || fate->second->fate == Fate::note;
-      take_worst(*fate->second, seen);
+      if (fate != fates_.end()) take_worst(*fate->second, seen);
+      const auto layers = layers_.find(tensor);
+      if (layers != layers_.end()) seen.layers = layers->second;
     }
     const Place place{seen.placement, std::ranges::all_of(seen.tensors, acts_on_bias,
                                                           &std::pair<Role, std::string>::first)};
-    const auto layers = layers_.find(place);
-    if (layers == layers_.end()) return;
-    seen.is_second = taken_.contains(place);
-    if (!is_used || seen.is_second) return;
-    taken_.insert(place);
-    seen.layers = layers->second;
+    if (seen.is_used()) {
+      taken_.insert(place);
+    } else {
+      seen.is_second = taken_.contains(place);
+    }
   }
 
   const AdapterFile& file_;
   std::span<const Component> components_;
   const NameIndex& names_;
   std::unordered_map<std::string_view, const TensorFate*> fates_;
+  std::unordered_map<std::string_view, std::vector<const BoundModule*>> layers_;
   using Place = std::pair<const Placement*, bool>;  ///< and whether for the bias alone
-  std::map<Place, std::vector<const BoundModule*>> layers_;
   std::set<Place> taken_;
 };
 
