@@ -13,6 +13,7 @@
 
 #include "lora/tools/convert.h"
 #include "tests/fuzz/adapter_grammar.h"
+#include "tests/fuzz/delta_rules.h"
 #include "tests/fuzz/small_families.h"
 #include "tests/support/adapter_changes.h"
 #include "weights/blob.h"
@@ -96,8 +97,8 @@ std::shared_ptr<const weights::Source> file_of(std::span<const std::uint8_t> tex
   return weights::open_safetensors(weights::Blob::of(std::move(bytes), "fuzz"));
 }
 
-void change_weights(const lora::BoundAdapter& adapter,
-                    std::span<const lora::Component> components) {
+void change_weights(const lora::BoundAdapter& adapter, std::span<const lora::Component> components,
+                    bool is_small) {
   constexpr std::int64_t kMostRank = 4096;  // ΔW costs rank · weight
   for (const lora::BoundModule& module : adapter.modules) {
     if (module.delta->rank() > kMostRank) continue;
@@ -108,6 +109,9 @@ void change_weights(const lora::BoundAdapter& adapter,
     if (change.defined() && change.shape() != target.weight && module.delta->remark().empty())
       broken(fmt::format("the change of {} is {}, its weight {}", module.placement->path,
                          change.shape().to_string(), target.weight.to_string()));
+    const std::string rule = is_small ? fuzz::broken_rule(*module.delta, pristine) : std::string();
+    if (!rule.empty())
+      broken(fmt::format("\"{}\" on {}: {}", module.tensor, module.placement->path, rule));
     module.delta->bias_change([&] { return pristine_bias(*module.placement, components); }, -2);
   }
 }
@@ -214,7 +218,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       broken(fmt::format("{} tensors, {} in the account", source->tensors().size(),
                          account.report.tensors.size()));
     if (account.bound == nullptr) return 0;
-    if ((what & fuzz::kIsApplied) != 0) change_weights(*account.bound, family.names->components);
+    if ((what & fuzz::kIsApplied) != 0)
+      change_weights(*account.bound, family.names->components, !is_file);
     convert_as(what, account, !is_file);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::internal) broken(error.what());  // ours, not the file's
