@@ -11,6 +11,7 @@
 #include <set>
 #include <span>
 
+#include "lora/tools/compare.h"
 #include "lora/tools/convert.h"
 #include "tests/fuzz/adapter_grammar.h"
 #include "tests/fuzz/delta_rules.h"
@@ -116,6 +117,16 @@ void change_weights(const lora::BoundAdapter& adapter, std::span<const lora::Com
   }
 }
 
+/// A file beside itself: the same on every layer.
+void compare_with_itself(const lora::tools::Account& account) {
+  const std::vector both(2, account.bound);
+  for (const auto& layer : lora::tools::compare(both, *account.names).layers) {
+    const double own = layer.gram.at(0, 0), shared = layer.gram.at(0, 1);
+    if (std::abs(own - shared) > 1e-4 * std::max(1.0, own))
+      broken(fmt::format("{}: its squares are {}, beside itself {}", layer.name, own, shared));
+  }
+}
+
 /// Far beyond any rounding of what a tensor of `type` holds, far below a part lost or taken twice.
 double tolerance(DType type, double largest) {
   constexpr double kRoundings = 256;
@@ -218,8 +229,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       broken(fmt::format("{} tensors, {} in the account", source->tensors().size(),
                          account.report.tensors.size()));
     if (account.bound == nullptr) return 0;
-    if ((what & fuzz::kIsApplied) != 0)
+    if ((what & fuzz::kIsApplied) != 0) {
       change_weights(*account.bound, family.names->components, !is_file);
+      if (!is_file) compare_with_itself(account);
+    }
     convert_as(what, account, !is_file);
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::internal) broken(error.what());  // ours, not the file's

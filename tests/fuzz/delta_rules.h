@@ -1,5 +1,6 @@
 // What holds of the change that any module makes to any layer, whatever its kind: its live form is
-// its dense change, all ranks are what no number of ranks means, and a linear kind is linear.
+// its dense change and has its norm, all ranks are what no number of ranks means, and a linear kind
+// is linear.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 
 #include "lora/algorithms/matrix.h"
 #include "lora/bind/bind.h"
+#include "lora/tools/block_map.h"
 
 namespace velatura::fuzz {
 
@@ -109,6 +111,14 @@ inline std::string broken_rule(const lora::ModuleDelta& delta, const lora::Prist
     if (std::abs(live->values[i] - dense[i]) > kRoundings * live->sizes[i])
       return fmt::format("{} live, {} dense at {}", live->values[i], dense[i], i);
   }
+  double squares = 0, most = 0;
+  for (std::size_t i = 0; i < dense.size(); ++i) {
+    squares += static_cast<double>(dense[i]) * dense[i];
+    most += live ? live->sizes[i] * live->sizes[i] : 0;
+  }
+  const double norm = lora::tools::squared_norm(delta, pristine);
+  if (std::abs(norm - squares) > kRoundings * std::max(most, squares))
+    return fmt::format("its squares are {} by factors, {} dense", norm, squares);
   if (delta.is_linear()) {
     const Tensor twice = delta.weight_change(pristine, -2, 0);
     for (std::size_t i = 0; i < dense.size(); ++i) {
