@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/platform/file_stamp.h"
 #include "base/stop_token.h"
+#include "base/text.h"
 #include "lora/library/clean_text.h"
 
 namespace velatura::lora::library {
@@ -69,9 +71,6 @@ class FolderReader {
       each_stem_beside(name, [&](std::string_view stem) { accompanied_.emplace(stem); });
     }
     for (const auto& [name, is_folder] : names_) {
-      each_stem_beside(name, [&](std::string_view stem) { accompanied_.emplace(stem); });
-    }
-    for (const auto& [name, is_folder] : names_) {
       if (name.starts_with('.')) continue;
       if (has_adapter_extension(name) && is_folder != true) {
         if (name != peft) add_file(name);
@@ -87,13 +86,15 @@ class FolderReader {
 
  private:
   /// A folder may change again within the tick of the clock in which it was read: a time so young
-  /// is remembered as an earlier one, so that who compares times reads it once more.
+  /// is remembered as an earlier one, so that who compares times reads it once more. A time that
+  /// lies ahead (a clock that was set back, another machine's folder) is none of those: it would be
+  /// read again without end.
   static std::int64_t told_time(std::int64_t changed) {
     constexpr std::int64_t kTick = 50'000'000;
     const std::int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(
                                  std::chrono::system_clock::now().time_since_epoch())
                                  .count();
-    return now - changed < kTick ? changed - 1 : changed;
+    return std::abs(now - changed) < kTick ? changed - 1 : changed;
   }
 
   bool read_names() {
