@@ -1,5 +1,6 @@
 #include "lora/peft_scaling.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -73,6 +74,26 @@ PeftPatterns parse_patterns(const Json& config, const char* field, const std::st
   return read;
 }
 
+std::optional<PeftFeedforward> parse_feedforward(const Json& config, const std::string& where,
+                                                 std::string& text) {
+  constexpr std::size_t kMostEnds = 4096;
+  const auto field = config.find("feedforward_modules");
+  if (field == config.end() || !(field->is_string() || field->is_array())) return std::nullopt;
+  const std::string place = where + ", feedforward_modules";
+  PeftFeedforward read;
+  if (field->is_string()) {
+    // The whole name is meant: the anchor takes back what a pattern may otherwise have before it.
+    read.expression.emplace("^(" + field->get<std::string>() + ")", place);
+  } else if (field->size() > kMostEnds) {
+    fail(ErrorKind::unsupported, "{}: more than {} names", place, kMostEnds);
+  }
+  for (const Json& end : *field) {
+    if (field->is_array() && end.is_string()) read.ends.push_back(end.get<std::string>());
+  }
+  text += field->dump(-1, ' ', false, Json::error_handler_t::replace);
+  return read;
+}
+
 std::string kind_of(const Json& config) {
   const auto kind = config.find("peft_type");
   return kind != config.end() && kind->is_string() ? kind->get<std::string>() : std::string();
@@ -95,6 +116,7 @@ PeftScaling parse_config(const Json& config, const std::string& where) {
                       rotation.terms, rotation.is_constrained, rotation.eps}
                      .dump();
   scaling.alpha_pattern = parse_patterns(config, "alpha_pattern", where, scaling.text);
+  if (kind == "IA3") scaling.feedforward = parse_feedforward(config, where, scaling.text);
   if (!is_lokr) return scaling;
   constexpr double kDefaultRank = 8;  // LoKrConfig's
   scaling.stated_rank = number("r").value_or(kDefaultRank);
@@ -122,6 +144,17 @@ double number_of(const PeftPatterns& patterns, const PeftModule& module, double 
 }
 
 }  // namespace
+
+bool PeftFeedforward::contains(std::string_view trained_name) const {
+  if (expression) return expression->matches(trained_name);
+  return std::ranges::any_of(ends,
+                             [&](const std::string& end) { return trained_name.ends_with(end); });
+}
+
+std::optional<bool> PeftScaling::is_feedforward(const PeftModule& module) const {
+  if (!feedforward) return std::nullopt;
+  return feedforward->contains(trained_name(module.name));
+}
 
 double PeftScaling::factor(const PeftModule& module, std::int64_t rank) const {
   const auto r = static_cast<double>(rank);

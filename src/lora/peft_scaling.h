@@ -1,7 +1,7 @@
 // What a PEFT or diffusers file states outside its tensors: the fields of LoraConfig, LoHaConfig
-// and LoKrConfig that decide the scale and those of OFTConfig that decide the rotation, in
-// adapter_config.json beside the file or in its header (lora-formats §1.10, §4.6). Not here: how
-// patterns are matched (peft_patterns.h).
+// and LoKrConfig that decide the scale, those of OFTConfig that decide the rotation and the one of
+// IA3Config that decides the axis, in adapter_config.json beside the file or in its header
+// (lora-formats §1.9, §1.10, §4.6). Not here: how patterns are matched (peft_patterns.h).
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lora/peft_patterns.h"
 
@@ -31,6 +32,16 @@ struct PeftModule {
   std::string_view path;  ///< canonical, for files whose names are no trained model's
 };
 
+/// IA3Config's feedforward_modules: where the vector multiplies what the layer is given instead of
+/// what it gives. A list of names' ends, "." or not before them, or one expression for the whole
+/// name (PEFT's tuners/ia3/model.py).
+struct PeftFeedforward {
+  std::vector<std::string> ends;
+  std::optional<NamePattern> expression;
+
+  bool contains(std::string_view trained_name) const;
+};
+
 /// The fields of one configuration. Immutable once read.
 struct PeftScaling {
   /// lora_alpha; LoHaConfig's and LoKrConfig's is called alpha. 8 is the default of all three.
@@ -42,7 +53,10 @@ struct PeftScaling {
   std::optional<double> stated_rank;
   PeftPatterns rank_pattern;
   PeftRotation rotation;
+  std::optional<PeftFeedforward> feedforward;  ///< nullopt where no IA3Config says it
 
+  /// Whether an (IA)³ vector of the module is for the layer's inputs; nullopt where nothing says.
+  std::optional<bool> is_feedforward(const PeftModule& module) const;
   /// The factor of a module with rank `rank` > 0.
   double factor(const PeftModule& module, std::int64_t rank) const;
   /// The factor of a LoKr whose factors are both whole, which no rank stands in; 1 where no

@@ -39,7 +39,8 @@ std::int64_t stored_rank(const Extent& extent) {
                                                     {Role::down_transposed, 1},
                                                     {Role::hada_w1_b, 0},
                                                     {Role::lokr_w2_b, 0},
-                                                    {Role::lokr_w1_b, 0}});
+                                                    {Role::lokr_w1_b, 0},
+                                                    {Role::tlora_q, 0}});
   static constexpr auto kBlocks =
       std::to_array({Role::oft_blocks, Role::oft_list, Role::oft_diag, Role::oft_r});
   for (const Row& row : kRows) {

@@ -54,6 +54,7 @@ constexpr auto kSuffixes = std::to_array<Suffix>({
     {".lora_A", Role::down},
     {".lora_B", Role::up},
     {".alpha", Role::alpha},
+    {".lora_alpha", Role::alpha},  // SimpleTuner reads both
     {".scale", Role::scale},
     {".scalar", Role::scalar},
     {".hada_w1_a", Role::hada_w1_a},
@@ -95,6 +96,20 @@ constexpr auto kSuffixes = std::to_array<Suffix>({
     {".bias_indices", Role::sparse_indices},
     {".bias_values", Role::sparse_values},
     {".bias_size", Role::sparse_size},
+    {".q_layer.weight", Role::tlora_q},
+    {".p_layer.weight", Role::tlora_p},
+    {".lambda_layer", Role::tlora_lambda},
+    {".base_q", Role::tlora_base_q},
+    {".base_q.weight", Role::tlora_base_q},
+    {".base_p", Role::tlora_base_p},
+    {".base_p.weight", Role::tlora_base_p},
+    {".base_lambda", Role::tlora_base_lambda},
+    {"_lora.q_layer.weight", Role::tlora_q},  // in an attention processor
+    {"_lora.p_layer.weight", Role::tlora_p},
+    {"_lora.lambda_layer", Role::tlora_lambda},
+    {"_lora.base_q.weight", Role::tlora_base_q},
+    {"_lora.base_p.weight", Role::tlora_base_p},
+    {"_lora.base_lambda", Role::tlora_base_lambda},
 });
 
 /// Length of `suffix` at the end of `name`, 0 where it is not there. "{}" matches one word without
@@ -169,7 +184,13 @@ std::string_view to_string(Role role) {
                                                                   "sparse residual's indices",
                                                                   "sparse residual's values",
                                                                   "sparse residual's size",
-                                                                  "set-bias"});
+                                                                  "set-bias",
+                                                                  "T-LoRA Q",
+                                                                  "T-LoRA P",
+                                                                  "T-LoRA lambda",
+                                                                  "T-LoRA base Q",
+                                                                  "T-LoRA base P",
+                                                                  "T-LoRA base lambda"});
   return kNames.at(static_cast<std::size_t>(role));
 }
 

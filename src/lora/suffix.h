@@ -59,6 +59,12 @@ enum class Role {
   sparse_values,
   sparse_size,
   set_bias,  ///< of no suffix: a whole bias under the parameter's own name
+  tlora_q,
+  tlora_p,
+  tlora_lambda,
+  tlora_base_q,  ///< what training began with: the change is counted from it
+  tlora_base_p,
+  tlora_base_lambda,
 };
 std::string_view to_string(Role role);
 /// Whether the tensor is for the layer's bias.

@@ -50,6 +50,13 @@ constexpr auto kRows = std::to_array<Row>({
     {".diff_b", Role::diff_b},
     {".w_norm", Role::norm_w},
     {".set_weight", Role::set_weight},
+    {".lora_alpha", Role::alpha},
+    {".q_layer.weight", Role::tlora_q},
+    {"_lora.p_layer.weight", Role::tlora_p},
+    {".lambda_layer", Role::tlora_lambda},
+    {".base_q", Role::tlora_base_q},
+    {"_lora.base_p.weight", Role::tlora_base_p},
+    {"_lora.base_lambda", Role::tlora_base_lambda},
 });
 
 TEST(Suffix, EverySpellingGivesModuleAndRole) {

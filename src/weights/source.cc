@@ -35,6 +35,7 @@ constexpr std::array kOtherFiles = {
     Magic{"<",
           "a web page instead of the file itself; download it again, signed in where the site asks "
           "for it"},
+    Magic{"SQLite format 3", "a database, as Draw Things keeps models and adapters"},
     Magic{"\x89PNG", "a PNG picture"},
     Magic{"\xff\xd8\xff", "a JPEG picture"},
     Magic{"{", "a JSON text"},

@@ -172,6 +172,10 @@ Tensor product(const Tensor& a, const Tensor& b);
 std::unique_ptr<ModuleDelta> make_lora(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_lora_transposed(const ModuleInput& input);  ///< MLX's roles
 std::unique_ptr<ModuleDelta> make_tucker(const ModuleInput& input);
+/// A pair that a kind made itself, on a layer with `weight`: what make_lora() gives of a stored
+/// one.
+std::unique_ptr<ModuleDelta> lora_of(ThinFactors factors, const Shape& weight, std::string remark);
+std::unique_ptr<ModuleDelta> make_tlora(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_loha(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_lokr(const ModuleInput& input);
 std::unique_ptr<ModuleDelta> make_glora(const ModuleInput& input);

@@ -56,13 +56,28 @@ class Ia3Delta : public ModuleDelta {
   bool grows_bias_;
 };
 
-/// PEFT leaves the axis to the shape: [out, 1] or, of convolutions, [1, n, 1, 1] with either.
+/// PEFT leaves the axis to the shape: [out, 1], [1, in]. Of convolutions it is [1, n, 1, 1] with
+/// either; where both fit, its configuration tells (PEFT 0.21, tuners/ia3/layer.py, _ConvNd).
 Axis axis_of(const ModuleInput& input, const Shape& vector) {
   if (has(input, Role::ia3_on_input))
     return read_number(input, Role::ia3_on_input) != 0 ? Axis::input : Axis::output;
   const std::int64_t n = vector.count();
-  if (vector.rank() == 1 || vector[0] == n) return n == input.out() ? Axis::output : Axis::input;
-  return n == input.weight[1] ? Axis::input : Axis::output;
+  const bool fits_outputs = n == input.out(), fits_inputs = n == input.weight[1];
+  if (vector.rank() == 1 || vector[0] == n) return fits_outputs ? Axis::output : Axis::input;
+  if (!fits_outputs || !fits_inputs || input.weight.rank() != 4)
+    return fits_inputs ? Axis::input : Axis::output;
+  const PeftScaling* outside = input.file.peft_scaling(input.component);
+  const auto is_feedforward =
+      outside == nullptr ? std::nullopt
+                         : outside->is_feedforward({.name = input.module.name, .path = input.path});
+  if (!is_feedforward) {
+    fail(ErrorKind::unsupported,
+         "the (IA)³ vector {} of \"{}\" fits the inputs and the outputs of the convolution {}: "
+         "which is meant stands in PEFT's adapter_config.json (feedforward_modules), and none is "
+         "beside the file",
+         vector.to_string(), input.module.name, input.weight.to_string());
+  }
+  return *is_feedforward ? Axis::input : Axis::output;
 }
 
 }  // namespace

@@ -235,6 +235,10 @@ std::unique_ptr<ModuleDelta> make_lora(const ModuleInput& input) {
   return make(input, false);
 }
 
+std::unique_ptr<ModuleDelta> lora_of(ThinFactors factors, const Shape& weight, std::string remark) {
+  return std::make_unique<LoraDelta>(std::move(factors), Tensor(), weight, std::move(remark));
+}
+
 std::unique_ptr<ModuleDelta> make_lora_transposed(const ModuleInput& input) {
   return make(input, true);
 }

@@ -99,5 +99,36 @@ TEST_F(PeftFolder, LokrTakesAlphaAndRankEvenWhereBothFactorsAreWhole) {
             kClose);
 }
 
+/// Of a square convolution's vector, [1, n, 1, 1] whatever it is for (PEFT's tuners/ia3/layer.py).
+TEST_F(PeftFolder, Ia3OnASquareConvolutionHasItsAxisFromTheConfiguration) {
+  const Tensor vector = uniform_tensor({1, 8, 1, 1}, DType::f32, 1);
+  enum class Axis { outputs, inputs };
+  const auto expect = [&](const std::string& config, Axis axis) {
+    const auto layer = module({8, 8, 3, 3}, config).with_bias().add("ia3_l", vector);
+    const Matrix weight = Matrix::of(layer.weight());
+    const Matrix expected = Matrix::generate(8, 72, [&](std::int64_t r, std::int64_t c) {
+      const std::int64_t at = axis == Axis::outputs ? r : c / 9;
+      return weight(r, c) * (static_cast<double>(vector.data<float>()[at]) - 1);
+    });
+    EXPECT_LT(relative_error(layer.change(1), expected), kClose) << config;
+    // What multiplies the outputs multiplies the bias with them.
+    EXPECT_EQ(layer.make().delta->bias_change(layer.bias_base(), 1).defined(),
+              axis == Axis::outputs)
+        << config;
+  };
+  expect(R"({"peft_type": "IA3", "feedforward_modules": ["attn.proj"]})", Axis::inputs);
+  expect(R"({"peft_type": "IA3", "feedforward_modules": ["roj"]})", Axis::inputs);
+  expect(R"({"peft_type": "IA3", "feedforward_modules": ["qkv"]})", Axis::outputs);
+  expect(R"({"peft_type": "IA3", "feedforward_modules": []})", Axis::outputs);
+  expect(R"({"peft_type": "IA3", "feedforward_modules": ".*attn\\.proj"})", Axis::inputs);
+  expect(R"({"peft_type": "IA3", "feedforward_modules": "attn\\.proj"})", Axis::outputs);
+  for (const char* config : {R"({"peft_type": "IA3", "feedforward_modules": null})",
+                             R"({"peft_type": "LORA", "feedforward_modules": ["proj"]})"}) {
+    const auto [kind, text] = module({8, 8, 3, 3}, config).add("ia3_l", vector).error();
+    EXPECT_EQ(kind, ErrorKind::unsupported);
+    EXPECT_NE(text.find("feedforward_modules"), std::string::npos) << text;
+  }
+}
+
 }  // namespace
 }  // namespace velatura::lora

@@ -13,6 +13,10 @@ constexpr std::array kLoraAccepts = {
     Role::alpha,   Role::scale,      Role::scalar,           Role::down_bias,
     Role::up_bias, Role::dora_scale, Role::magnitude_vector, Role::reshape_weight};
 constexpr std::array kMlxNeeds = {Role::down_transposed, Role::up_transposed};
+constexpr std::array kTloraNeeds = {Role::tlora_q, Role::tlora_p, Role::tlora_lambda};
+constexpr std::array kTloraAccepts = {Role::alpha,        Role::scale,
+                                      Role::scalar,       Role::tlora_base_q,
+                                      Role::tlora_base_p, Role::tlora_base_lambda};
 constexpr std::array kTuckerNeeds = {Role::down, Role::up, Role::mid};
 constexpr std::array kTuckerAccepts = {Role::alpha, Role::scale, Role::scalar, Role::dora_scale,
                                        Role::magnitude_vector};
@@ -182,6 +186,7 @@ std::span<const Algorithm> algorithms() {
       {"Tucker LoCon", Claim::weight, kTuckerNeeds, kTuckerAccepts, make_tucker},
       {"LoRA", Claim::weight, kLoraNeeds, kLoraAccepts, make_lora},
       {"LoRA", Claim::weight, kMlxNeeds, kLoraAccepts, make_lora_transposed},
+      {"T-LoRA", Claim::weight, kTloraNeeds, kTloraAccepts, make_tlora},
       {"LoHa", Claim::weight, kLohaNeeds, kLohaAccepts, make_loha},
       {"LoKr", Claim::weight, kLokrNeeds, kLokrAccepts, make_lokr},
       {"LoKr", Claim::weight, kLokrOfW2Needs, kLokrOfW2Accepts, make_lokr},

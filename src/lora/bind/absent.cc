@@ -34,6 +34,10 @@ std::string_view unloaded_text_encoder(std::string_view module,
       {"lora_te1_", Part::clip_l, Part::qwen3},
       {"lora_te2_", Part::clip_g, Part::t5},
       {"lora_te3_", Part::t5, Part::t5},
+      {"lora_te.", Part::clip_l, Part::qwen3},
+      {"lora_te1.", Part::clip_l, Part::qwen3},
+      {"lora_te2.", Part::clip_g, Part::t5},
+      {"lora_te3.", Part::t5, Part::t5},
       {"text_encoder.", Part::clip_l, Part::qwen3},
       {"text_encoder_2.", Part::clip_g, Part::t5},
       {"base_model.model.text_encoder.", Part::clip_l, Part::qwen3},
@@ -54,6 +58,35 @@ std::string_view unloaded_text_encoder(std::string_view module,
     if (module.starts_with(row.prefix) && !has(row.first) && !has(row.second))
       return "of a text encoder that is not loaded: it has no effect here";
   }
+  return {};
+}
+
+std::string_view harmless_extra(std::string_view module) {
+  // Written for every block, whether it has such layers or not.
+  constexpr std::string_view kSingle = "single_transformer_blocks.";
+  const std::size_t at = module.find(kSingle);
+  if (at != module.npos) {
+    for (const std::string_view end : {".attn.processor.to_out", ".attn.processor.to_q_proj",
+                                       ".attn.processor.to_k_proj", ".attn.processor.to_v_proj"}) {
+      if (module.ends_with(end))
+        return "T-LoRA's trainer writes it for every block, and FLUX.1's single ones have no such "
+               "layer: it has no effect. Trained with --tlora, fewer ranks act at early steps, "
+               "which the file does not hold: all are used in every step";
+    }
+  }
+  for (const std::string_view part : {"siglip_embedder", "siglip_refiner"}) {
+    if (module.find(part) != module.npos)
+      return "of Z-Image-Omni's reader of pictures, which the model lacks: it has no effect";
+  }
+  return {};
+}
+
+std::string_view known_misfit(std::string_view module) {
+  if (module.find("transformer_blocks.") != module.npos &&
+      module.find("attentions.") != module.npos &&
+      (module.ends_with(".linear1") || module.ends_with(".linear2")))
+    return "half of \"ff.net.0.proj\" as MLX's UNet holds it, values apart from gates: halves of a "
+           "layer are not adapted";
   return {};
 }
 

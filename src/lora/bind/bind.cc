@@ -193,6 +193,9 @@ constexpr std::string_view kLeftoverReason = "left over from training, no part o
 void Binder::account_unknown(const FileModule& module) {
   const std::string_view unloaded = unloaded_text_encoder(module.name, components_);
   if (!unloaded.empty()) return note(module, unloaded);
+  if (const auto extra = harmless_extra(module.name); !extra.empty()) return note(module, extra);
+  if (const auto misfit = known_misfit(module.name); !misfit.empty())
+    return refuse(module, {}, std::string(misfit));
   if (!module.name.starts_with(kTrainingLeftovers))
     return refuse(module, {}, unknown_name_reason(module));
   for (const auto& [role, tensor] : tensors_of(module))

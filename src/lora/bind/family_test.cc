@@ -109,6 +109,13 @@ TEST(Family, OtherKindsOfFiles) {
   EXPECT_EQ(kind_of(peft + "bone_block"), "BONE");
   EXPECT_EQ(kind_of(peft + "randlora_lambda"), "RandLoRA");
   EXPECT_EQ(kind_of(peft + "lora_A.something"), "adapter of an unknown kind for SD1.5");
+  EXPECT_THAT(kind_of("transformer_blocks.0.attn.processor.q_loras.0.down.weight"),
+              HasSubstr("EasyControl"));
+  EXPECT_THAT(kind_of("down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0."
+                      "attention_blocks.0.processor.to_q_lora.down.weight"),
+              HasSubstr("AnimateDiff"));
+  EXPECT_EQ(kind_of("pulid_ca.0.to_q.weight"), "PuLID");
+  EXPECT_EQ(kind_of("control_layers.0.attention.to_q.weight"), "Z-Image ControlNet");
   EXPECT_EQ(kind_of("emb_params", {2, 768}), "textual inversion");
   EXPECT_EQ(kind_of("<birb>", {768}), "textual inversion");
   EXPECT_EQ(kind_of("clip_g", {1, 1280}), "textual inversion");

@@ -18,6 +18,16 @@ std::span<const Marker> kind_markers() {
       {"ip_adapter_double_stream", "IP-Adapter for FLUX.1"},
       {"ip_adapter", "IP-Adapter"},
       {"image_proj_", "IP-Adapter"},
+      {"_q_loras_#", "EasyControl (adapters for the pictures shown to it)"},
+      {"_k_loras_#", "EasyControl (adapters for the pictures shown to it)"},
+      {"_v_loras_#", "EasyControl (adapters for the pictures shown to it)"},
+      {"_proj_loras_#", "EasyControl (adapters for the pictures shown to it)"},
+      {"motion_modules_#", "AnimateDiff (a motion module or its LoRA)"},
+      {"pulid_ca_", "PuLID"},
+      {"pulid_encoder_", "PuLID"},
+      {"control_layers_#", "Z-Image ControlNet"},
+      {"control_all_x_embedder", "Z-Image ControlNet"},
+      {"control_noise_refiner_#", "Z-Image ControlNet"},
       {"lora_time_gamma", "DiffSynth's timestep-conditioned LoRA"},
       {"lora_time_beta", "DiffSynth's timestep-conditioned LoRA"},
       {"pvera_lambda", "PVeRA"},
@@ -125,9 +135,9 @@ std::span<const Marker> family_markers() {
 
 std::span<const std::string_view> flux_parts() {
   static constexpr auto kParts = std::to_array<std::string_view>(
-      {"double_blocks_#", "single_blocks_#", "single_transformer_blocks_#", "transformer_blocks_#",
-       "time_text_embed_", "context_embedder", "vector_in_", "guidance_in_", "txt_in", "img_in",
-       "norm_out_linear"});
+      {"double_blocks_#", "single_blocks_#", "_attn_a_to_", "_attn_b_to_",
+       "single_transformer_blocks_#", "transformer_blocks_#", "time_text_embed_",
+       "context_embedder", "vector_in_", "guidance_in_", "txt_in", "img_in", "norm_out_linear"});
   return kParts;
 }
 

@@ -54,8 +54,8 @@ std::optional<InputSide> side(const AdapterFile& file, const FileModule& module,
   };
   const bool inputs = axis == 1;
   for (const Role role :
-       {inputs ? Role::down : Role::up, inputs ? Role::hada_w1_b : Role::hada_w1_a, Role::diff,
-        Role::set_weight}) {
+       {inputs ? Role::down : Role::up, inputs ? Role::hada_w1_b : Role::hada_w1_a,
+        inputs ? Role::tlora_q : Role::tlora_p, Role::diff, Role::set_weight}) {
     if (auto found = extent(role, axis)) return found;
   }
   if (auto found = extent(inputs ? Role::down_transposed : Role::up_transposed, 1 - axis))

@@ -81,6 +81,7 @@ void add_anime_z_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_z_image_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_twinflow_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_mlx_aliases(const ModuleNames& module, const Aliases& aliases);
+void add_diffsynth_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_cloneofsimo_aliases(const ModuleNames& module, const Aliases& aliases);
 void add_cloneofsimo_places(weights::Part part, std::span<const std::string> canonical,
                             const AddPlace& add);

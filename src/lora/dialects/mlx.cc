@@ -2,7 +2,7 @@
 // (lora-formats §2.5, §6.6; mlx-examples flux/flux/lora.py, stable_diffusion/model_io.py). What
 // mflux trains for FLUX.1 has diffusers' names but for three ends (mflux README, DreamBooth
 // fine-tuning). Not here: the example UNet's halves of "ff.net.0.proj", linear1 and linear2, which
-// no trainer adapts.
+// no trainer adapts and which are refused by what they are (bind/absent.h).
 #include <array>
 #include <utility>
 
@@ -75,8 +75,12 @@ void add_clip(const ModuleNames& module, const Aliases& aliases) {
        {"mlp.fc1", "linear1"},
        {"mlp.fc2", "linear2"}});
   const std::string name = with_end(module.canonical, kEnds);
-  if (name != module.canonical)
-    aliases.add(std::string(text_encoder_folder(module.part)) + "." + name);
+  if (name == module.canonical) return;
+  const std::string prefix = std::string(text_encoder_folder(module.part)) + ".";
+  aliases.add(prefix + name);
+  // As the example itself holds it.
+  constexpr std::string_view kOuter = "text_model.encoder.";
+  if (name.starts_with(kOuter)) aliases.add(prefix + name.substr(kOuter.size()));
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ std::span<const Dialect> dialects() {
       {"z-image", add_z_image_aliases},
       {"twinflow", add_twinflow_aliases},
       {"mlx", add_mlx_aliases},
+      {"diffsynth", add_diffsynth_aliases},
       {"cloneofsimo", add_cloneofsimo_aliases, add_cloneofsimo_places},
   });
   return kDialects;

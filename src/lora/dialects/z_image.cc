@@ -1,5 +1,7 @@
 // Z-Image under the names that other models have for the same layers: "attn.to_q",
-// "self_attn.o_proj", "mlp.gate_proj", a modulation without its number (behaviour §2).
+// "self_attn.o_proj", "mlp.gate_proj", a modulation without its number (behaviour §2); and as MLX
+// programs hold it, whose sequences have ".layers." inside or lack what has no weights
+// (mflux models/z_image/model/z_image_transformer, which its trainer's names are of).
 #include <array>
 
 #include "lora/dialects/dialect.h"
@@ -35,6 +37,15 @@ constexpr auto kOthers = std::to_array<Other>({
     {".feed_forward.w3", ".mlp.up_proj"},
     {".adaLN_modulation.0", ".adaLN_modulation"},
     {".adaLN_modulation.1", ".adaLN_modulation"},
+    {"all_final_layer.2-1.adaLN_modulation.1", "all_final_layer.2-1.adaLN_modulation.0"},
+    {".adaLN_modulation.0", ".adaLN_modulation.layers.0"},
+    {".adaLN_modulation.1", ".adaLN_modulation.layers.1"},
+    {"t_embedder.mlp.0", "t_embedder.linear1"},
+    {"t_embedder.mlp.2", "t_embedder.linear2"},
+    {"t_embedder.mlp.0", "t_embedder.mlp.layers.0"},
+    {"t_embedder.mlp.2", "t_embedder.mlp.layers.2"},
+    {"cap_embedder.0", "cap_embedder.layers.0"},
+    {"cap_embedder.1", "cap_embedder.layers.1"},
 });
 
 }  // namespace

@@ -276,6 +276,9 @@ bool Converter::can_pass(const ModuleView& module) const {
   const PeftScaling* outside = outside_of(module);
   if (outside == nullptr) return true;
   if (module.has(Role::oft_r)) return false;
+  // Of a convolution, PEFT's configuration alone may say which axis the vector is for.
+  if (module.has(Role::ia3) && outside->feedforward && module.placement->weight.rank() == 4)
+    return false;
   const bool is_whole_lokr = module.has(Role::lokr_w1) && module.scaled_rank() == 0;
   return !is_whole_lokr || module.has(Role::alpha) || module.has(Role::scale) ||
          outside->factor_without_rank({.name = module.name, .path = module.placement->path}) == 1;
