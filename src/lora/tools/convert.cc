@@ -5,25 +5,23 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
+#include <iterator>
 #include <set>
 #include <unordered_set>
 
 #include "base/error.h"
 #include "lora/algorithms/matrix.h"
 #include "lora/tools/low_rank_fit.h"
+#include "lora/tools/peft_header.h"
 #include "lora/tools/row_module.h"
 
 namespace velatura::lora::tools {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr const char* kPeftKey = "lora_adapter_metadata";
 /// Of the data that was there before.
 constexpr auto kStaleKeys = std::to_array<const char*>(
-    {"sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", kPeftKey});
+    {"sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256", PeftHeader::kKey});
 
 bool is_pair(const ModuleView& module) {
   return std::ranges::all_of(module.tensors, [](const auto& tensor) {
@@ -46,7 +44,8 @@ bool is_pair(const ModuleView& module) {
 bool takes_scale(Role role) {
   constexpr auto kRoles =
       std::to_array<Role>({Role::up, Role::up_bias, Role::hada_w1_a, Role::lokr_w1, Role::lokr_w1_a,
-                           Role::glora_a1, Role::glora_b1});
+                           Role::glora_a1, Role::glora_b1, Role::tlora_lambda,
+                           Role::tlora_base_lambda});
   return std::ranges::find(kRoles, role) != kRoles.end();
 }
 
@@ -126,8 +125,8 @@ class Converter {
   void keep_embeddings();
   void finish();
   void write_alpha(const FormModule& place, DType type, double alpha);
-  void state_alpha(Target target, std::int64_t rank, std::optional<double> alpha);
-  void state_alphas();
+  void state(Target target, std::int64_t rank, std::optional<double> alpha, bool has_magnitude,
+             bool has_bias);
 
   Tensor load(const ModuleView& module, Role role) const {
     return file_.source().load(*module.tensor(role));
@@ -161,9 +160,7 @@ class Converter {
   std::map<const BoundModule*, LowRankFit> fits_;
   std::vector<std::string> unheld_;  ///< "name (kind)"
   std::set<std::string> written_;
-  /// PEFT's name of the component → canonical path → (rank, alpha).
-  std::map<std::string, std::map<std::string, std::pair<std::int64_t, double>>> alphas_;
-  std::set<std::string> has_alpha_;
+  PeftHeader peft_;
 };
 
 void Converter::refuse_losses() {
@@ -298,7 +295,8 @@ void Converter::pass(const ModuleView& module, const FormModule& place) {
     add(place.name + suffix_of(options_.form, role, module), values);
   }
   if (options_.form == Form::diffusers) {
-    state_alpha(module.placement->pieces.front().target, module.rank, folds ? std::nullopt : alpha);
+    state(module.placement->pieces.front().target, module.rank, folds ? std::nullopt : alpha,
+          module.is_dora(), module.has(Role::up_bias));
   } else if (module.has(Role::alpha) && !folds) {
     add(place.name + ".alpha", load(module, Role::alpha));
   } else if (alpha && !folds) {
@@ -499,7 +497,8 @@ void Converter::write_rows(const FormModule& place, Target first, RowModule modu
   if (module.factors.empty()) return;
   const Pair& factor = module.factors.front();
   if (options_.form == Form::diffusers) {
-    state_alpha(first, factor.rank(), factor.alpha);
+    state(first, factor.rank(), factor.alpha, module.rows.contains(Role::dora_scale),
+          module.rows.contains(Role::up_bias));
   } else if (factor.alpha) {
     write_alpha(place, factor.down.dtype(), *factor.alpha);
   }
@@ -513,10 +512,14 @@ void Converter::write_alpha(const FormModule& place, DType type, double alpha) {
   result_.tensors.push_back({place.name + ".alpha", keeps ? typed : exact});
 }
 
-void Converter::state_alpha(Target target, std::int64_t rank, std::optional<double> alpha) {
-  const std::string component(peft_component(component_of(target)));
-  if (alpha) has_alpha_.insert(component);
-  alphas_[component][shape_of(target).path] = {rank, alpha.value_or(static_cast<double>(rank))};
+void Converter::state(Target target, std::int64_t rank, std::optional<double> alpha,
+                      bool has_magnitude, bool has_bias) {
+  peft_.state({.component = std::string(peft_component(component_of(target))),
+               .path = shape_of(target).path,
+               .rank = rank,
+               .alpha = alpha,
+               .has_magnitude = has_magnitude,
+               .has_bias = has_bias});
 }
 
 void Converter::keep_embeddings() {
@@ -529,56 +532,20 @@ void Converter::keep_embeddings() {
   }
 }
 
-/// diffusers' header for alphas (lora-formats §4.6): the most frequent value of a component, and
-/// patterns for the rest, anchored where a path is the end of another one.
-void Converter::state_alphas() {
-  Json all = Json::object();
-  for (const auto& [component, modules] : alphas_) {
-    if (!has_alpha_.contains(component)) continue;
-    std::map<std::int64_t, int> ranks;
-    std::map<double, int> values;
-    for (const auto& [path, rank_and_alpha] : modules) {
-      ++ranks[rank_and_alpha.first];
-      ++values[rank_and_alpha.second];
-    }
-    const auto most = [](const auto& counts) {
-      return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })
-          ->first;
-    };
-    const std::int64_t rank = most(ranks);
-    const double alpha = most(values);
-    Json rank_pattern = Json::object(), alpha_pattern = Json::object(), targets = Json::array();
-    for (const auto& [path, own] : modules) {
-      const bool is_end = std::ranges::any_of(modules, [&, &path = path](const auto& other) {
-        return other.first.ends_with("." + path);
-      });
-      const std::string pattern = (is_end ? "^" : "") + path;
-      if (own.first != rank) rank_pattern[pattern] = own.first;
-      if (own.second != alpha) alpha_pattern[pattern] = own.second;
-      targets.push_back(path);
-    }
-    all[component + ".r"] = rank;
-    all[component + ".lora_alpha"] = alpha;
-    all[component + ".rank_pattern"] = std::move(rank_pattern);
-    all[component + ".alpha_pattern"] = std::move(alpha_pattern);
-    all[component + ".target_modules"] = std::move(targets);
-    all[component + ".peft_type"] = "LORA";
-  }
-  if (!all.empty()) result_.metadata[kPeftKey] = all.dump();
-}
-
 void Converter::finish() {
   result_.metadata = file_.source().metadata();
   for (const char* key : kStaleKeys) {
     const bool was_there = result_.metadata.erase(key) > 0;
-    if (was_there && std::string_view(key) != kPeftKey)
+    if (was_there && std::string_view(key) != PeftHeader::kKey)
       result_.notes.push_back(fmt::format("{} was of the other bytes and is left out", key));
   }
   // A lone number was the alpha of all modules; it stands with each of them now.
   if (file_.peft_scaling("") != nullptr) result_.metadata.erase("alpha");
   if (options_.form == Form::diffusers) {
     result_.metadata.try_emplace("format", "pt");
-    state_alphas();
+    if (std::string header = peft_.text(); !header.empty())
+      result_.metadata[PeftHeader::kKey] = std::move(header);
+    std::ranges::copy(peft_.remarks(), std::back_inserter(result_.notes));
   }
   // The order of the format's own writer: wide elements first, then by name.
   std::ranges::sort(result_.tensors, [](const auto& a, const auto& b) {
