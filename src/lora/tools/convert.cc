@@ -42,10 +42,9 @@ bool is_pair(const ModuleView& module) {
 
 /// What α/r is multiplied into, where the module's kind is no pair of two.
 bool takes_scale(Role role) {
-  constexpr auto kRoles =
-      std::to_array<Role>({Role::up, Role::up_bias, Role::hada_w1_a, Role::lokr_w1, Role::lokr_w1_a,
-                           Role::glora_a1, Role::glora_b1, Role::tlora_lambda,
-                           Role::tlora_base_lambda});
+  constexpr auto kRoles = std::to_array<Role>(
+      {Role::up, Role::up_bias, Role::hada_w1_a, Role::lokr_w1, Role::lokr_w1_a, Role::glora_a1,
+       Role::glora_b1, Role::tlora_lambda, Role::tlora_base_lambda});
   return std::ranges::find(kRoles, role) != kRoles.end();
 }
 
