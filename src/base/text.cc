@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -7,14 +9,6 @@
 namespace velatura {
 
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& letter : result) {
-    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
-  }
-  return result;
-}
 
 /// edit_distance(a, b), or `most` + 1 where it is larger: cells further than `most` from the
 /// diagonal are never looked at (Ukkonen 1985).
@@ -60,7 +54,7 @@ std::vector<std::string> nearest_names(std::string_view wanted, std::span<const 
   // beginning decides, so that the time stays bounded.
   std::size_t longest = 0;
   for (const std::string& name : known) longest = std::max(longest, name.size());
-  const std::string wanted_lower = lower(wanted.substr(0, 2 * longest + 1));
+  const std::string wanted_lower = lowered(wanted.substr(0, 2 * longest + 1));
   std::vector<std::pair<std::size_t, std::size_t>> ranked;  // distance, position: the best so far
   for (std::size_t i = 0; i < known.size() && count > 0; ++i) {
     const bool is_full = ranked.size() == count;
@@ -68,7 +62,7 @@ std::vector<std::string> nearest_names(std::string_view wanted, std::span<const 
     const std::size_t most = is_full ? ranked.back().first : wanted_lower.size() + known[i].size();
     if (is_full && most == 0) break;
     const std::size_t distance =
-        bounded_distance(wanted_lower, lower(known[i]), is_full ? most - 1 : most);
+        bounded_distance(wanted_lower, lowered(known[i]), is_full ? most - 1 : most);
     if (is_full && distance >= most) continue;
     if (is_full) ranked.pop_back();
     const std::pair entry(distance, i);
@@ -80,6 +74,39 @@ std::vector<std::string> nearest_names(std::string_view wanted, std::span<const 
     names.push_back(known[position]);
   }
   return names;
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\r\n\v\f";
+  const std::size_t begin = text.find_first_not_of(kBlanks);
+  if (begin == text.npos) return {};
+  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
+}
+
+std::string lowered(std::string_view text) {
+  std::string result(text);
+  for (char& letter : result) {
+    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  }
+  return result;
+}
+
+std::string size_text(std::uint64_t bytes) {
+  constexpr double kKilo = 1e3, kMega = 1e6, kGiga = 1e9;
+  const auto value = static_cast<double>(bytes);
+  if (value >= kGiga) return fmt::format("{:.2f} GB", value / kGiga);
+  if (value < kMega) return fmt::format("{:.1f} kB", value / kKilo);
+  return fmt::format("{:.{}f} MB", value / kMega, value < 10 * kMega ? 1 : 0);
+}
+
+std::string shortened(std::string_view text, std::size_t max_bytes) {
+  if (text.size() <= max_bytes) return std::string(text);
+  const auto continues = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
+  };
+  std::size_t end = max_bytes;
+  while (end > 0 && continues(end)) --end;
+  return std::string(text.substr(0, end)) + "…";
 }
 
 std::string json_without_infinities(std::string_view text) {

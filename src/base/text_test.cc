@@ -25,6 +25,27 @@ TEST(Text, WantedNamesOfAnyLengthTakeBoundedTime) {
   EXPECT_EQ(nearest_names(std::string(1 << 24, 'q'), known, 1), std::vector{known.front()});
 }
 
+TEST(Text, BlanksAndCapitals) {
+  EXPECT_EQ(trimmed(" \t\r\n\v\fa b\n"), "a b");
+  EXPECT_EQ(trimmed(" \n"), "");
+  EXPECT_EQ(lowered("AbZ[ÄÖ]"), "abz[ÄÖ]");
+}
+
+TEST(Text, SizesAreRounded) {
+  EXPECT_EQ(size_text(34'760), "34.8 kB");
+  EXPECT_EQ(size_text(1'530'000), "1.5 MB");
+  EXPECT_EQ(size_text(144'400'000), "144 MB");
+  EXPECT_EQ(size_text(6'938'000'000), "6.94 GB");
+}
+
+TEST(Text, LongNamesAreCutAtACharacter) {
+  EXPECT_EQ(shortened("lora_unet", 9), "lora_unet");
+  EXPECT_EQ(shortened("lora_unet", 4), "lora…");
+  EXPECT_EQ(shortened("aäö", 2), "a…");
+  EXPECT_EQ(shortened("aäö", 3), "aä…");
+  EXPECT_EQ(shortened("\x80\x80\x80", 2), "…");
+}
+
 TEST(Text, PythonsInfinitiesBecomeNull) {
   EXPECT_EQ(json_without_infinities(R"({"a": -Infinity, "b": [NaN, Infinity]})"),
             R"({"a": null, "b": [null, null]})");

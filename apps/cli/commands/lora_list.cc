@@ -7,6 +7,7 @@
 #include "apps/cli/commands/lora.h"
 #include "apps/cli/terminal/columns.h"
 #include "apps/cli/terminal/screen.h"
+#include "base/text.h"
 #include "velatura/library.h"
 
 namespace velatura::cli {
@@ -20,13 +21,6 @@ struct ListFlags {
   bool hashes = false;
   bool json = false;
 };
-
-std::string size_text(std::uint64_t bytes) {
-  constexpr double kMega = 1e6, kGiga = 1e9;
-  const auto value = static_cast<double>(bytes);
-  if (value >= kGiga) return fmt::format("{:.2f} GB", value / kGiga);
-  return fmt::format("{:.{}f} MB", value / kMega, value < 10 * kMega ? 1 : 0);
-}
 
 std::string rank_text(const LibraryEntry& entry) {
   if (entry.common_rank == 0) return {};

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file_hash.h"
 #include "base/stop_token.h"
+#include "base/text.h"
 #include "engine/lora_tools/model_names.h"
 #include "lora/library/clean_text.h"
 #include "lora/library/metadata.h"
@@ -131,11 +132,6 @@ std::string tags_line(const std::vector<TagCount>& tags) {
   std::vector<std::string> parts;
   for (const TagCount& tag : tags) parts.push_back(fmt::format("{} {}", tag.tag, tag.count));
   return fmt::format("{}", fmt::join(parts, ", "));
-}
-
-std::string size_text(std::uintmax_t bytes) {
-  if (bytes < 1'000'000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) / 1e3);
-  return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
 /// As typed in a prompt.

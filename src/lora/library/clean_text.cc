@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/text.h"
 #include "base/utf8.h"
 
 namespace velatura::lora::library {
@@ -118,7 +119,7 @@ std::string text_of_html(std::string_view html) {
   return text;
 }
 
-std::string_view trimmed(std::string_view text) {
+std::string_view stripped(std::string_view text) {
   while (!text.empty() && is_blank(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
   while (!text.empty() && is_blank(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
   return text;
@@ -128,19 +129,11 @@ std::vector<std::string_view> split_list(std::string_view text, char separator) 
   std::vector<std::string_view> parts;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find(separator), text.size());
-    if (const std::string_view part = trimmed(text.substr(0, end)); !part.empty())
+    if (const std::string_view part = stripped(text.substr(0, end)); !part.empty())
       parts.push_back(part);
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return parts;
-}
-
-std::string lowered(std::string_view text) {
-  std::string result(text);
-  for (char& letter : result) {
-    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
-  }
-  return result;
 }
 
 std::string squeezed(std::string_view text) {

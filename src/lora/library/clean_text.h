@@ -21,14 +21,12 @@ std::string clean_lines(std::string_view text, std::size_t max_bytes);
 /// the five named entities and numeric ones are characters. Text without a tag stays as it is.
 std::string text_of_html(std::string_view html);
 
-/// Blanks at both ends are gone.
-std::string_view trimmed(std::string_view text);
-/// At `separator`, each part trimmed, empty ones dropped.
+/// Blanks and control characters at both ends are gone.
+std::string_view stripped(std::string_view text);
+/// At `separator`, each part stripped, empty ones dropped.
 std::vector<std::string_view> split_list(std::string_view text, char separator);
 
 /// Lower case, letters and digits alone: "SD 1.5" and "sd_15" meet. Bytes beyond ASCII stay.
 std::string squeezed(std::string_view text);
-/// ASCII letters in lower case.
-std::string lowered(std::string_view text);
 
 }  // namespace velatura::lora::library

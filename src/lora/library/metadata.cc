@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "base/text.h"
 #include "lora/library/clean_text.h"
 #include "lora/library/tag_table.h"
 
@@ -17,8 +18,8 @@ using library::clean_line;
 using library::clean_lines;
 using library::NoteKind;
 using library::split_list;
+using library::stripped;
 using library::text_of_html;
-using library::trimmed;
 
 namespace {
 
@@ -31,7 +32,7 @@ constexpr std::size_t kLongestList = 256;
 constexpr std::size_t kLargestJson = std::size_t{1} << 20;
 
 std::optional<double> number_in(std::string_view text) {
-  text = trimmed(text);
+  text = stripped(text);
   double value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (code != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
@@ -139,9 +140,9 @@ class Reader {
     }
   }
   void add_hash(std::string_view text) {
-    text = trimmed(text);
+    text = stripped(text);
     if (text.starts_with("0x")) text.remove_prefix(2);
-    std::string hash = library::lowered(text.substr(0, 65));
+    std::string hash = lowered(text.substr(0, 65));
     if (hash.size() < 8 || hash.size() > 64 || is_hash_of_nothing(hash) ||
         hash.find_first_not_of("0123456789abcdef") != hash.npos ||
         data_.claimed_hashes.size() >= kLongestList ||
@@ -281,7 +282,7 @@ class Reader {
 
   void read_text(const std::string& text, const std::string& name) {
     constexpr std::size_t kLongestHint = 200;
-    const std::string_view line = trimmed(text);
+    const std::string_view line = stripped(text);
     take_text(data_.description, line);
     if (line.size() <= kLongestHint && line.find('\n') == line.npos)
       add_word(data_.trigger_candidates, line, name);

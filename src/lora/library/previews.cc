@@ -62,7 +62,7 @@ std::optional<std::vector<std::byte>> decode_base64(std::string_view text) {
 
 std::optional<LibraryPreview> preview_in_value(std::string_view value) {
   constexpr std::size_t kLargestText = kLargestPreview / 3 * 4 + 1024;
-  value = trimmed(value);
+  value = stripped(value);
   if (value.starts_with('[')) {
     if (value.size() > 4 * kLargestText) return std::nullopt;
     const auto list = nlohmann::json::parse(value, nullptr, false);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "lora/library/clean_text.h"
 
 namespace velatura::lora::library {
@@ -39,7 +40,7 @@ class Matcher {
       : query_(query),
         family_(family_key(query.family)),
         algorithm_(squeezed(query.algorithm)),
-        tag_(lowered(trimmed(query.tag))) {
+        tag_(lowered(stripped(query.tag))) {
     for (const std::string_view word : split_list(query.text, ' ')) words_.push_back(lowered(word));
   }
 

@@ -16,21 +16,13 @@ namespace velatura::lora {
 
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return result;
-}
-
 using Table = std::map<std::string, std::string, std::less<>>;
 
 const std::string* find(const Table& table, std::string_view name) {
   if (const auto exact = table.find(name); exact != table.end()) return &exact->second;
-  const std::string folded = lower(name);
+  const std::string folded = lowered(name);
   for (const auto& [known, value] : table) {
-    if (lower(known) == folded) return &value;
+    if (lowered(known) == folded) return &value;
   }
   return nullptr;
 }
@@ -113,20 +105,20 @@ void BlockPresets::read(std::string_view text, std::string_view source) {
   std::size_t number = 0;
   for (std::string_view line : split(text, "\n")) {
     ++number;
-    line = trim(line.substr(0, line.find('#')));
+    line = trimmed(line.substr(0, line.find('#')));
     if (line.empty()) continue;
     const std::vector<std::string_view> fields = split(line, ":");
     check_line(fields.size(), source, number);
-    const std::string name(trim(fields[0]));
+    const std::string name(trimmed(fields[0]));
     if (name.empty() || name.find(',') != name.npos || number_in(name))
       fail(ErrorKind::bad_file, "{}, line {}: '{}' cannot be a preset's name", source, number,
            name);
     if (fields.size() == 2) {
-      lists_.insert_or_assign(name, std::string(trim(fields[1])));
+      lists_.insert_or_assign(name, std::string(trimmed(fields[1])));
       continue;
     }
     const std::string rule =
-        fmt::format("{}|{}|{}", trim(fields[1]), trim(fields[2]), trim(fields[3]));
+        fmt::format("{}|{}|{}", trimmed(fields[1]), trimmed(fields[2]), trimmed(fields[3]));
     std::string& rules = elements_[name];
     rules = seen.insert(name).second ? rule : rules + "," + rule;
   }
@@ -156,15 +148,15 @@ std::string settle_blocks(std::string_view blocks, const BlockPresets& presets,
   Draw draw(variables);
   std::string result;
   for (const std::string_view written : split(blocks, ",")) {
-    const std::string_view item = trim(written);
+    const std::string_view item = trimmed(written);
     const auto add = [&](std::string_view text) {
       if (!result.empty()) result += ",";
       result += text;
     };
     const std::size_t equals = item.rfind('=');
-    const std::string_view value = equals == item.npos ? item : trim(item.substr(equals + 1));
+    const std::string_view value = equals == item.npos ? item : trimmed(item.substr(equals + 1));
     if (equals != item.npos && is_letter(value)) {
-      add(fmt::format("{}={}", trim(item.substr(0, equals)),
+      add(fmt::format("{}={}", trimmed(item.substr(0, equals)),
                       settle_letter(value, variables, draw)));
     } else if (equals != item.npos || number_in(item)) {
       add(item);
@@ -186,7 +178,7 @@ std::string settle_blocks(std::string_view blocks, const BlockPresets& presets,
 std::string settle_elements(std::string_view elements, const BlockPresets& presets) {
   std::string result;
   for (const std::string_view written : split(elements, ",\n")) {
-    const std::string_view item = trim(written);
+    const std::string_view item = trimmed(written);
     if (item.empty()) continue;
     if (!result.empty()) result += ",";
     if (item.find('|') != item.npos) {

@@ -9,16 +9,10 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "lora/strength/weight_text.h"
 
 namespace velatura::lora {
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const std::size_t begin = text.find_first_not_of(kSpace);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
 
 std::vector<std::string_view> split(std::string_view text, std::string_view separators) {
   std::vector<std::string_view> parts;
@@ -31,7 +25,7 @@ std::vector<std::string_view> split(std::string_view text, std::string_view sepa
 }
 
 std::optional<double> number_in(std::string_view text) {
-  text = trim(text);
+  text = trimmed(text);
   if (text.starts_with('+')) text.remove_prefix(1);
   double value = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -134,14 +128,14 @@ class Factors {
   }
 
   void set_blocks(std::string_view text) {
-    if (trim(text).empty()) return;
+    if (trimmed(text).empty()) return;
     std::vector<double> list;
     for (const std::string_view written : split(text, ",")) {
-      const std::string_view item = trim(written);
+      const std::string_view item = trimmed(written);
       const std::size_t equals = item.rfind('=');
       if (equals != item.npos) {
         if (!list.empty()) set_list(std::exchange(list, {}), text);
-        set_pattern(trim(item.substr(0, equals)), trim(item.substr(equals + 1)), text);
+        set_pattern(trimmed(item.substr(0, equals)), trimmed(item.substr(equals + 1)), text);
         is_list_done_ = true;
       } else if (is_list_done_) {
         fail(ErrorKind::invalid_argument,
@@ -158,7 +152,7 @@ class Factors {
 
   void set_elements(std::string_view text) {
     for (const std::string_view written : split(text, ",\n")) {
-      const std::string_view rule = trim(written);
+      const std::string_view rule = trimmed(written);
       if (rule.empty()) continue;
       const std::vector<std::string_view> fields = split(rule, "|");
       const auto weight = fields.size() == 3 ? number_in(fields[2]) : std::nullopt;

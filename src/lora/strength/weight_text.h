@@ -8,7 +8,6 @@
 
 namespace velatura::lora {
 
-std::string_view trim(std::string_view text);
 /// At every one of `separators`; never empty.
 std::vector<std::string_view> split(std::string_view text, std::string_view separators);
 /// A finite number, blanks and a leading '+' allowed.
