@@ -2,12 +2,12 @@
 // as a product, or through a Tucker core (lora-formats §1.5).
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <optional>
 
 #include "base/error.h"
 #include "lora/algorithms/matrix.h"
+#include "lora/header_numbers.h"
 
 namespace velatura::lora {
 
@@ -176,29 +176,14 @@ float scale_of_whole(const ModuleInput& input) {
   return finite_scale(input, scale);
 }
 
-/// The file's number under `key`, nullopt where it is none.
-std::optional<double> header_number(const ModuleInput& input, const std::string& key) {
-  const auto& metadata = input.file.source().metadata();
-  const auto found = metadata.find(key);
-  if (found == metadata.end()) return std::nullopt;
-  const char* end = found->second.data() + found->second.size();
-  double number = 0;
-  const auto [stop, error] = std::from_chars(found->second.data(), end, number);
-  return error == std::errc() && stop == end ? std::optional(number) : std::nullopt;
-}
-
-/// Trainers that overrode α are the rule and store a number without meaning; one that did not says
-/// so in its header (lora-formats §1.5).
 std::string remark_on_alpha(const ModuleInput& input) {
   if (!has(input, Role::alpha)) return {};
-  const double alpha = read_number(input, Role::alpha);
-  const auto dim = header_number(input, "ss_network_dim"),
-             meant = header_number(input, "ss_network_alpha");
-  if (!dim || !meant || *dim <= 0 || alpha == *dim || *meant != alpha) return {};
+  const auto stated = stated_scale(input.file, read_number(input, Role::alpha));
+  if (!stated) return {};
   return fmt::format(
       "both factors are whole, so that α is ignored; the header's network dim {} and alpha {} may "
       "mean a strength of {:.4g}",
-      *dim, alpha, alpha / *dim);
+      stated->dim, stated->alpha, stated->strength());
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "lora/bind/family.h"
 #include "lora/bind/traits.h"
 #include "lora/library/clean_text.h"
+#include "lora/stored_algorithm.h"
 #include "lora/stored_rank.h"
 #include "weights/formats/safetensors.h"
 
@@ -231,7 +232,7 @@ class Summary {
     for (const auto& [role, tensor] : module.tensors)
       roles |= std::uint64_t{1} << static_cast<unsigned>(role);
     const auto [known, fresh] = counts_by_roles_.try_emplace(roles, nullptr);
-    if (fresh) known->second = &algorithms_[algorithm_of(module)];
+    if (fresh) known->second = &algorithms_[plain_algorithm_of(module)];
     return *known->second;
   }
 
@@ -299,17 +300,13 @@ class Summary {
                        clean_line(file_.source().tensors().front().name, 120));
   }
 
-  /// As make_delta() names it, without making anything.
-  std::string algorithm_of(const FileModule& module) const {
-    const auto has = [&](Role role) { return module.tensors.contains(role); };
-    const bool is_dora = has(Role::dora_scale) || has(Role::magnitude_vector);
-    for (const Algorithm& algorithm : algorithms()) {
-      if (!std::ranges::all_of(algorithm.needs, has)) continue;
-      const std::string& first = module.tensors.at(algorithm.needs.front());
-      return (is_dora ? "DoRA " : "") +
-             std::string(algorithm.name_for(file_.source().find(first)->shape.rank()));
-    }
-    return {};
+  /// Without what stands beside it: "LoRA" of "LoRA + bias difference".
+  std::string plain_algorithm_of(const FileModule& module) const {
+    const std::string name = stored_algorithm(file_.source(), [&](Role role) {
+      const auto tensor = module.tensors.find(role);
+      return tensor == module.tensors.end() ? nullptr : &tensor->second;
+    });
+    return name.substr(0, name.find(" + "));
   }
 
   const AdapterFile& file_;
