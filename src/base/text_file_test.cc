@@ -1,10 +1,10 @@
 #include "base/text_file.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
+#include "tests/support/test_folder.h"
 #include "velatura/error.h"
 
 namespace velatura {
@@ -12,8 +12,8 @@ namespace velatura {
 namespace {
 
 TEST(TextFile, IsReadWholeUpToItsLimit) {
-  const auto path = std::filesystem::temp_directory_path() /
-                    ("velatura_text_file_test_" + std::to_string(::getpid()));
+  const testing::TestFolder folder;
+  const std::filesystem::path path = folder / "text";
   std::ofstream(path, std::ios::binary) << "a\nb\0c" << std::string("\0d", 2);
   EXPECT_EQ(read_text(path), std::string("a\nb\0d", 5));
   EXPECT_EQ(read_text(path, 5).size(), 5U);
