@@ -178,6 +178,25 @@ TEST_F(Convert, AlphaOutsideTheTensorsOfOtherKindsIsWritten) {
   }
 }
 
+TEST_F(Convert, TLoraKeepsItsFactorsAndFoldsIntoBothOfItsLambdas) {
+  const std::string module = "transformer.transformer_blocks.0.attn.to_out.0";
+  MemorySource source;
+  source.add(module + ".q_layer.weight", uniform_tensor({2, kIn}, DType::f32, 1));
+  source.add(module + ".p_layer.weight", uniform_tensor({kRows, 2}, DType::f32, 2));
+  source.add(module + ".lambda_layer", uniform_tensor({1, 2}, DType::f32, 3));
+  source.add(module + ".base_q.weight", uniform_tensor({2, kIn}, DType::f32, 4));
+  source.add(module + ".base_p.weight", uniform_tensor({kRows, 2}, DType::f32, 5));
+  source.add(module + ".base_lambda", uniform_tensor({1, 2}, DType::f32, 6));
+  source.add(module + ".alpha", testing::scalar(5));
+  const Account original = account(source);
+  for (const bool fold : {false, true}) {
+    const Conversion converted = convert(original, {.form = Form::kohya, .fold_alpha = fold});
+    EXPECT_EQ(find(converted, ".alpha") == nullptr, fold);
+    EXPECT_NE(find(converted, ".base_q"), nullptr);
+    expect_same_changes(account(converted), original);
+  }
+}
+
 TEST_F(Convert, HalvesAreSwappedInDifferencesAndInPairs) {
   MemorySource source;
   source.add("transformer.norm_out.linear.diff", uniform_tensor({kModulation, kIn}, DType::f32, 1));

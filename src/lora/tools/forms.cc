@@ -123,6 +123,12 @@ constexpr auto kSuffixes = std::to_array<SuffixRow>({
     {Role::sparse_indices, ".bias_indices", ""},
     {Role::sparse_values, ".bias_values", ""},
     {Role::sparse_size, ".bias_size", ""},
+    {Role::tlora_q, ".q_layer.weight", ""},
+    {Role::tlora_p, ".p_layer.weight", ""},
+    {Role::tlora_lambda, ".lambda_layer", ""},
+    {Role::tlora_base_q, ".base_q", ""},
+    {Role::tlora_base_p, ".base_p", ""},
+    {Role::tlora_base_lambda, ".base_lambda", ""},
 });
 
 }  // namespace
