@@ -1,8 +1,29 @@
 #include "engine/picture_texts.h"
 
+#include <algorithm>
+
+#include "base/utf8.h"
+
 namespace velatura::engine {
 
 namespace {
+
+/// Names of files may be any bytes (archives in Japanese encodings make such), a picture's text may
+/// not: U+FFFD stands for those that are none. Such an adapter is found again by its hash.
+std::string as_utf8(std::string_view text) {
+  constexpr std::uint32_t kReplacement = 0xFFFD;
+  std::string result;
+  while (!text.empty()) {
+    const std::size_t length = utf8_character_length(text);
+    if (length > 0) {
+      result += text.substr(0, length);
+    } else {
+      append_utf8(result, kReplacement);
+    }
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return result;
+}
 
 /// The request with every open end closed: what files beside the adapters say, what letters of
 /// block weights were drawn, may be otherwise the next time.
@@ -54,8 +75,9 @@ std::vector<std::pair<std::string, std::string>> PictureTexts::of(int batch, int
   facts_.seed = first + static_cast<std::uint64_t>(index);
   facts_.width = image.width;
   facts_.height = image.height;
-  return {{"parameters", image::write_infotext(pipelines::write_generation(request, facts_))},
-          {std::string(kReplayKey), write_replay(request, replay_)}};
+  return {
+      {"parameters", as_utf8(image::write_infotext(pipelines::write_generation(request, facts_)))},
+      {std::string(kReplayKey), write_replay(request, replay_)}};
 }
 
 }  // namespace velatura::engine
