@@ -26,6 +26,8 @@ struct LoraCheckOptions {
   /// is not finite still cannot be used.
   bool values = true;
   bool verbose = false;  ///< the text has every module and every tensor
+  /// What of the result to fill: of a file with a million tensors either may take long.
+  bool text = true, json = true;
 };
 
 struct LoraCheck {

@@ -71,8 +71,11 @@ void AdapterFile::group() {
   const bool marks_embeddings = std::ranges::any_of(
       source_->metadata(), [](const auto& entry) { return entry.second == kEmbeddingMark; });
   std::size_t last = 0;
+  std::map<std::string, BundledEmbedding> embeddings;
   for (const weights::TensorInfo& info : source_->tensors()) {
-    if ((marks_embeddings || info.name.starts_with(kBundle)) && take_embedding(info.name)) continue;
+    if ((marks_embeddings || info.name.starts_with(kBundle)) &&
+        take_embedding(info.name, embeddings))
+      continue;
     std::optional<SplitName> split = split_name(info.name);
     if (!split) {
       unexplained_.push_back(info.name);
@@ -88,18 +91,21 @@ void AdapterFile::group() {
     const auto [role, first] = module.tensors.emplace(split->role, info.name);
     if (split->role == Role::oft_list) {
       const auto [number, fresh_number] = module.numbered.emplace(split->number, info.name);
-      if (!fresh_number) repeated_.push_back({.tensor = info.name, .first = number->second});
+      if (!fresh_number)
+        repeated_.push_back({.tensor = info.name, .first = &source_->find(number->second)->name});
     } else if (!first) {
-      repeated_.push_back({.tensor = info.name, .first = role->second});
+      repeated_.push_back({.tensor = info.name, .first = &source_->find(role->second)->name});
     }
   }
+  for (auto& [name, embedding] : embeddings) embeddings_.push_back(std::move(embedding));
   find_ia3_vectors(index);
   count_ordered();
 }
 
 /// "bundle_emb.<name>.<inner key>", whose name may have dots, and "<word>" that the header marks as
 /// an embedding.
-bool AdapterFile::take_embedding(const std::string& tensor) {
+bool AdapterFile::take_embedding(const std::string& tensor,
+                                 std::map<std::string, BundledEmbedding>& embeddings) const {
   std::string name = tensor, inner;
   if (tensor.starts_with(kBundle)) {
     const std::string rest = tensor.substr(kBundle.size());
@@ -115,10 +121,8 @@ bool AdapterFile::take_embedding(const std::string& tensor) {
     const auto mark = source_->metadata().find(tensor);
     if (mark == source_->metadata().end() || mark->second != kEmbeddingMark) return false;
   }
-  auto at = std::ranges::lower_bound(embeddings_, name, {}, &BundledEmbedding::name);
-  if (at == embeddings_.end() || at->name != name)
-    at = embeddings_.insert(at, {.name = name, .tensors = {}});
-  at->tensors.emplace(std::move(inner), tensor);
+  const auto at = embeddings.try_emplace(name, BundledEmbedding{.name = name, .tensors = {}}).first;
+  at->second.tensors.emplace(std::move(inner), tensor);
   return true;
 }
 

@@ -36,7 +36,8 @@ struct BundledEmbedding {
 /// A tensor whose role its module already has, through another spelling.
 struct Repeated {
   std::string tensor;
-  std::string first;  ///< the tensor that has the role
+  /// The tensor that has the role: a name of the file's source, of which thousands may speak.
+  const std::string* first = nullptr;
 };
 
 /// Opened and grouped. Immutable, thread-safe.
@@ -77,7 +78,8 @@ class AdapterFile {
  private:
   AdapterFile() = default;
   void group();
-  bool take_embedding(const std::string& tensor);
+  bool take_embedding(const std::string& tensor,
+                      std::map<std::string, BundledEmbedding>& embeddings) const;
   bool group_list();
   void count_ordered();
   void find_ia3_vectors(const std::unordered_map<std::string, std::size_t>& index);

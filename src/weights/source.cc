@@ -13,11 +13,17 @@ namespace velatura::weights {
 const TensorInfo* Source::find(std::string_view name) const {
   const std::vector<TensorInfo>& all = tensors();
   std::call_once(indexed_, [&] {
-    // Most writers sort the names: each then belongs behind the last.
-    for (std::size_t i = 0; i < all.size(); ++i) index_.emplace_hint(index_.end(), all[i].name, i);
+    index_.reserve(all.size());
+    for (std::size_t i = 0; i < all.size(); ++i) index_.emplace(all[i].name, i);
   });
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : &all[found->second];
+}
+
+std::size_t Source::position_of(std::string_view name) const {
+  const TensorInfo* info = find(name);
+  VELATURA_CHECK(info != nullptr);
+  return static_cast<std::size_t>(info - tensors().data());
 }
 
 namespace {

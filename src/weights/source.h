@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -41,11 +42,13 @@ class Source {
   virtual void release(std::string_view name) const = 0;
 
   const TensorInfo* find(
-      std::string_view name) const;  ///< null when absent; O(log n) after the first call
+      std::string_view name) const;  ///< null when absent; O(1) after the first call
+  /// Where `name` stands in tensors(). Throws internal when absent.
+  std::size_t position_of(std::string_view name) const;
 
  private:
   mutable std::once_flag indexed_;
-  mutable std::map<std::string_view, std::size_t> index_;
+  mutable std::unordered_map<std::string_view, std::size_t> index_;
 };
 
 /// Opens a weight file by its content, not its extension: safetensors, torch pickle (zip or

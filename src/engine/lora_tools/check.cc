@@ -43,8 +43,8 @@ class Checker {
     return {.verdict = !account.refusal.empty() ? LoraCheck::Verdict::refused
                        : account.is_clean()     ? LoraCheck::Verdict::all_bound
                                                 : LoraCheck::Verdict::with_notes,
-            .text = to_text(account, options_.verbose),
-            .json = to_json(account)};
+            .text = options_.text ? to_text(account, options_.verbose) : std::string(),
+            .json = options_.json ? to_json(account) : std::string()};
   }
 
  private:
@@ -86,19 +86,25 @@ class Checker {
 
   /// Nothing in the header decides: the family on which most of it binds.
   Account best_of_all(const std::shared_ptr<const lora::AdapterFile>& adapter) {
-    Account best;
+    std::shared_ptr<const ModelNames> best;
+    int most = -1;
     for (const models::FamilyRow& family : models::families()) {
-      Account account = account_on(adapter, published(std::string(family.id)));
-      const bool is_first = &family == models::families().data();
-      if (is_first || account.report.bound_modules() > best.report.bound_modules())
-        best = std::move(account);
+      throw_if_stopped(stop_);
+      const auto names = published(std::string(family.id));
+      const int fitting = lora::tools::fitting_modules(adapter, *names);
+      if (fitting <= most) continue;
+      most = fitting;
+      best = names;
     }
-    if (best.refusal.empty()) return best;
+    std::string refusal;
+    {
+      Account account = account_on(adapter, best);
+      if (account.refusal.empty()) return account;
+      refusal = std::move(account.refusal);
+    }  // a million tensors' account, which another takes the place of
     return lora::tools::account_of_refused(
-        adapter, best.file,
-        "nothing in it shows which model it is for, and no family "
-        "has its names: " +
-            best.refusal);
+        adapter, adapter->path().filename().string(),
+        "nothing in it shows which model it is for, and no family has its names: " + refusal);
   }
 
   std::shared_ptr<const ModelNames> published(const std::string& family) {

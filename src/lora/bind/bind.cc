@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <list>
 #include <set>
-#include <unordered_map>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "lora/bind/absent.h"
 #include "lora/bind/family.h"
 #include "lora/bind/traits.h"
@@ -17,24 +17,26 @@ namespace velatura::lora {
 
 namespace {
 
-/// Collects the fates by tensor name; every tensor gets exactly one.
+/// Collects the fates in the order of the file's tensors; every tensor gets exactly one.
 class Ledger {
  public:
+  explicit Ledger(const weights::Source& source)
+      : source_(source), fates_(source.tensors().size()), is_set_(fates_.size()) {}
   void set(const std::string& tensor, Fate fate, std::vector<std::string> targets,
            std::string reason = {}) {
-    fates_[tensor] = {tensor, std::move(targets), fate, std::move(reason)};
+    const std::size_t position = source_.position_of(tensor);
+    fates_[position] = {tensor, std::move(targets), fate, std::move(reason)};
+    is_set_[position] = true;
   }
-  std::vector<TensorFate> in_file_order(const AdapterFile& file) {
-    std::vector<TensorFate> ordered;
-    for (const weights::TensorInfo& info : file.source().tensors()) {
-      VELATURA_CHECK(fates_.contains(info.name));
-      ordered.push_back(std::move(fates_[info.name]));
-    }
-    return ordered;
+  std::vector<TensorFate> take() {
+    VELATURA_CHECK(std::ranges::find(is_set_, false) == is_set_.end());
+    return std::move(fates_);
   }
 
  private:
-  std::unordered_map<std::string, TensorFate> fates_;
+  const weights::Source& source_;
+  std::vector<TensorFate> fates_;
+  std::vector<bool> is_set_;
 };
 
 /// Every tensor of a module with its role.
@@ -59,7 +61,7 @@ Part part_of(Role role) {
 class Binder {
  public:
   Binder(const AdapterFile& file, std::span<const Component> components, const NameIndex& names)
-      : file_(file), components_(components), names_(names) {}
+      : file_(file), components_(components), names_(names), ledger_(file.source()) {}
   void run(BoundAdapter& bound, const FamilyVerdict& verdict);
 
  private:
@@ -108,7 +110,7 @@ void Binder::run(BoundAdapter& bound, const FamilyVerdict& verdict) {
   refuse_contradicted();
   for (const FileModule& module : file_.modules()) bind_module(module, bound);
   settle_leftovers(bound);
-  bound.report.tensors = ledger_.in_file_order(file_);
+  bound.report.tensors = ledger_.take();
   if (verdict.rival.empty()) return;
   bound.report.remark = verdict.remark;
   const auto first = std::ranges::find(bound.report.tensors, Fate::bound, &TensorFate::fate);
@@ -144,7 +146,7 @@ void Binder::refuse_contradicted() {
           fmt::format(
               "\"{}\" {} reads a text {} wide, the model's is {} wide: nothing of this part "
               "is applied",
-              side->tensor->name, side->tensor->shape.to_string(), side->width,
+              shortened(side->tensor->name), side->tensor->shape.to_string(), side->width,
               placement.weight[1]));
     }
   }
@@ -301,8 +303,8 @@ void Binder::report_half(const FileModule& module, const std::vector<std::string
       ledger_.set(tensor, Fate::ignored, targets, "an alpha without matrices has no effect");
     } else {
       ledger_.set(tensor, Fate::refused, targets,
-                  fmt::format("\"{}\" has its {} alone, the partner is missing", module.name,
-                              to_string(role)));
+                  fmt::format("\"{}\" has its {} alone, the partner is missing",
+                              shortened(module.name), to_string(role)));
     }
   }
 }
@@ -317,11 +319,12 @@ void Binder::drop_second(const FileModule& module, const std::vector<std::string
         const auto other = first.tensors.find(entry.first);
         return other != first.tensors.end() && same_bytes(file_, entry.second, other->second);
       });
+  const std::string name = shortened(first.name);
   for (const auto& [role, tensor] : tensors_of(module)) {
-    ledger_.set(tensor, is_copy ? Fate::ignored : Fate::refused, targets,
-                is_copy ? fmt::format("an exact copy of \"{}\", earlier in the file", first.name)
-                        : fmt::format("module defined twice; \"{}\", earlier in the file, is used",
-                                      first.name));
+    ledger_.set(
+        tensor, is_copy ? Fate::ignored : Fate::refused, targets,
+        is_copy ? fmt::format("an exact copy of \"{}\", earlier in the file", name)
+                : fmt::format("module defined twice; \"{}\", earlier in the file, is used", name));
   }
 }
 
@@ -379,14 +382,16 @@ void Binder::settle_leftovers(BoundAdapter& bound) {
   for (const auto& [tensor, parameter] : biases) bind_whole(*tensor, parameter, bound);
   for (const BundledEmbedding& embedding : file_.embeddings()) {
     for (const auto& [inner, tensor] : embedding.tensors)
-      ledger_.set(tensor, Fate::bound, {}, fmt::format("textual inversion \"{}\"", embedding.name));
+      ledger_.set(tensor, Fate::bound, {},
+                  fmt::format("textual inversion \"{}\"", shortened(embedding.name)));
   }
   for (const Repeated& repeated : file_.repeated()) {
-    const bool is_copy = same_bytes(file_, repeated.tensor, repeated.first);
-    ledger_.set(repeated.tensor, is_copy ? Fate::ignored : Fate::refused, {},
-                is_copy ? fmt::format("an exact copy of \"{}\"", repeated.first)
-                        : fmt::format("the same part of the same module as \"{}\", which is used",
-                                      repeated.first));
+    const bool is_copy = same_bytes(file_, repeated.tensor, *repeated.first);
+    const std::string first = shortened(*repeated.first);
+    ledger_.set(
+        repeated.tensor, is_copy ? Fate::ignored : Fate::refused, {},
+        is_copy ? fmt::format("an exact copy of \"{}\"", first)
+                : fmt::format("the same part of the same module as \"{}\", which is used", first));
   }
 }
 
@@ -398,7 +403,7 @@ void Binder::settle_leftovers(BoundAdapter& bound) {
   // Some reasons are of a whole part of the model and begin with the tensor that decides.
   const bool names_a_tensor = first.reason.starts_with('"');
   fail(ErrorKind::mismatch, "{}: none of its {} tensors could be applied: {}{}", name,
-       report.tensors.size(), names_a_tensor ? "" : fmt::format("\"{}\": ", first.name),
+       report.tensors.size(), names_a_tensor ? "" : fmt::format("\"{}\": ", shortened(first.name)),
        first.reason);
 }
 
@@ -449,9 +454,9 @@ std::string BindReport::summary() const {
   return text;
 }
 
-std::shared_ptr<const BoundAdapter> bind_or_account(std::shared_ptr<const AdapterFile> file,
-                                                    std::span<const Component> components,
-                                                    const NameIndex& names) {
+std::shared_ptr<BoundAdapter> bind_or_account(std::shared_ptr<const AdapterFile> file,
+                                              std::span<const Component> components,
+                                              const NameIndex& names) {
   const FamilyVerdict verdict = detect_family(*file);
   require_family(verdict, *file, components, names);
   auto bound = std::make_shared<BoundAdapter>();

@@ -69,9 +69,10 @@ std::shared_ptr<const BoundAdapter> bind(std::shared_ptr<const AdapterFile> file
                                          std::span<const Component> components,
                                          const NameIndex& names);
 
-/// The same without the last error: where not one module fits, the report alone says why.
-std::shared_ptr<const BoundAdapter> bind_or_account(std::shared_ptr<const AdapterFile> file,
-                                                    std::span<const Component> components,
-                                                    const NameIndex& names);
+/// The same without the last error: where not one module fits, the report alone says why. The
+/// caller's own: who needs the report alone takes it out, instead of a copy of its million lines.
+std::shared_ptr<BoundAdapter> bind_or_account(std::shared_ptr<const AdapterFile> file,
+                                              std::span<const Component> components,
+                                              const NameIndex& names);
 
 }  // namespace velatura::lora

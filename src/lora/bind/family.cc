@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "lora/bind/markers.h"
 #include "lora/bind/traits.h"
 
@@ -81,7 +82,7 @@ FamilyVerdict Detection::make(std::string_view id_or_name, const TensorInfo* ten
   verdict.remark = remark;
   verdict.rival = rival;
   if (tensor == nullptr) return verdict;
-  verdict.evidence = fmt::format("\"{}\" {}", tensor->name, tensor->shape.to_string());
+  verdict.evidence = fmt::format("\"{}\" {}", shortened(tensor->name), tensor->shape.to_string());
   if (!because.empty()) verdict.evidence += fmt::format(", {}", because);
   for (const FileModule& module : file_.modules()) {
     const auto is_it = [&](const auto& entry) { return entry.second == tensor->name; };

@@ -224,9 +224,9 @@ void NameIndex::insert(std::string alias, Entry entry) {
 }
 
 const NameIndex::Entry* NameIndex::find(std::string_view module) const {
-  auto found = entries_.find(std::string(module));
+  auto found = entries_.find(module);
   if (found == entries_.end() && module.ends_with('_')) {
-    found = entries_.find(std::string(module.substr(0, module.size() - 1)));
+    found = entries_.find(module.substr(0, module.size() - 1));
   }
   return found == entries_.end() ? nullptr : &found->second;
 }

@@ -1,6 +1,7 @@
 // From any spelling to a place on the model: one map, built from the model's own parameter names.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,13 +52,23 @@ class NameIndex {
   void add_parameter(weights::Part part, const std::string& name,
                      std::shared_ptr<const Placement> placement);
   void insert(std::string alias, Entry entry);
-  std::unordered_map<std::string, Entry> entries_;
+  /// Asked with views: a file may have a million names.
+  struct Hash {
+    using is_transparent = void;
+    // Not noexcept: the library then keeps every hash beside its name, which most misses end at.
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>()(text);
+    }
+  };
+  template <typename Value>
+  using Map = std::unordered_map<std::string, Value, Hash, std::equal_to<>>;
+  Map<Entry> entries_;
   struct SortedNames {
     std::once_flag once;
     std::vector<std::string> names;
   };
   std::shared_ptr<SortedNames> sorted_ = std::make_shared<SortedNames>();  ///< for nearest()
-  std::unordered_map<std::string, Parameter> parameters_;  ///< those not called .weight or .bias
+  Map<Parameter> parameters_;  ///< those not called .weight or .bias
 };
 
 }  // namespace velatura::lora

@@ -6,10 +6,14 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace velatura::lora::tools {
 
 namespace {
+
+/// Of one tensor, when it is said of all.
+constexpr std::size_t kLongestReason = 1000;
 
 void refuse_all(Account& account, std::string reason) {
   account.refusal = std::move(reason);
@@ -37,20 +41,25 @@ std::string why_nothing(const BindReport& report) {
   // Some reasons are of a whole part of the model and begin with the tensor that decides.
   const bool names_a_tensor = first.reason.starts_with('"');
   return fmt::format("none of its {} tensors could be applied: {}{}", report.tensors.size(),
-                     names_a_tensor ? "" : fmt::format("\"{}\": ", first.name), first.reason);
+                     names_a_tensor ? "" : fmt::format("\"{}\": ", shortened(first.name)),
+                     shortened(first.reason, kLongestReason));
+}
+
+bool is_about_file(const Error& error) {
+  return error.kind() == ErrorKind::mismatch || error.kind() == ErrorKind::bad_file ||
+         error.kind() == ErrorKind::unsupported;
 }
 
 void bind_it(Account& account) {
   const ModelNames& model = *account.names;
   try {
-    account.bound = bind_or_account(account.source, model.components, *model.index);
+    const auto bound = bind_or_account(account.source, model.components, *model.index);
+    account.report = std::move(bound->report);
+    account.bound = bound;
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::mismatch && error.kind() != ErrorKind::bad_file &&
-        error.kind() != ErrorKind::unsupported)
-      throw;
+    if (!is_about_file(error)) throw;
     return refuse_all(account, error.what());
   }
-  account.report = account.bound->report;
   account.family = model.family;
   account.foreign.clear();
   if (account.bound->modules.empty()) account.refusal = why_nothing(account.report);
@@ -76,7 +85,7 @@ Account account_for(std::shared_ptr<const AdapterFile> file,
   bind_it(account);
   account.modules = view_modules(*account.source, account.report, account.bound.get(),
                                  account.names->components, *account.names->index);
-  std::map<std::string, TensorValues> values;
+  std::vector<TensorValues> values;
   if (look_at_values) values = scan_values(account.source->source(), stop);
   account.findings = find_oddities({.file = *account.source,
                                     .family = account.family,
@@ -84,6 +93,15 @@ Account account_for(std::shared_ptr<const AdapterFile> file,
                                     .values = look_at_values ? &values : nullptr});
   account.programs = judge_programs(*account.source, account.family, account.modules);
   return account;
+}
+
+int fitting_modules(std::shared_ptr<const AdapterFile> file, const ModelNames& model) {
+  try {
+    return bind_or_account(std::move(file), model.components, *model.index)->report.bound_modules();
+  } catch (const Error& error) {
+    if (!is_about_file(error)) throw;
+    return 0;
+  }
 }
 
 void forget_zeros(Account& account) {

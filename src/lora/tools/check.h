@@ -43,7 +43,7 @@ struct Account {
 
   // What `modules` points into.
   std::shared_ptr<const AdapterFile> source;  ///< null where the file could not be read
-  std::shared_ptr<const BoundAdapter> bound;  ///< null where refused
+  std::shared_ptr<const BoundAdapter> bound;  ///< null where refused; its report stands above
   std::shared_ptr<const ModelNames> names;
 };
 
@@ -51,6 +51,9 @@ struct Account {
 Account account_for(std::shared_ptr<const AdapterFile> file,
                     std::shared_ptr<const ModelNames> model, bool look_at_values,
                     const StopToken& stop = {});
+
+/// How many modules of `file` bind to the model; 0 where it is refused.
+int fitting_modules(std::shared_ptr<const AdapterFile> file, const ModelNames& model);
 
 /// Takes back what binding noted of matrices that are all zero: the account is then of names,
 /// shapes and alphas, as far as the file can be used at all.

@@ -4,9 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "lora/library/clean_text.h"
+#include "lora/tools/json_text.h"
 
 namespace velatura::lora::tools {
 
@@ -167,7 +167,7 @@ void write_tensors(const Account& account, bool verbose, std::string& text) {
     return;
   }
   if (!account.refusal.empty()) return;
-  std::map<std::pair<Fate, std::string>, std::vector<const TensorFate*>> groups;
+  std::map<std::pair<Fate, std::string_view>, std::vector<const TensorFate*>> groups;
   for (const TensorFate& fate : account.report.tensors) {
     if (fate.fate != Fate::bound || !fate.reason.empty())
       groups[{fate.fate, fate.reason}].push_back(&fate);
@@ -190,15 +190,52 @@ void write_tensors(const Account& account, bool verbose, std::string& text) {
 
 using Json = nlohmann::ordered_json;
 
-Json findings_json(const Account& account) {
-  Json list = Json::array();
-  for (const Finding& finding : account.findings) {
-    list.push_back({{"code", finding.code},
-                    {"warning", finding.is_warning},
-                    {"text", finding.text},
-                    {"names", finding.names}});
+Json or_null(const std::string& text) {
+  return text.empty() ? Json() : Json(text);
+}
+
+void write_tensors(const Account& account, JsonText& json) {
+  json.key("tensors");
+  json.begin('[');
+  for (const TensorFate& fate : account.report.tensors) {
+    json.begin('{');
+    json.text("name", fate.name);
+    json.strings("target", fate.targets);
+    json.text("fate", to_string(fate.fate));
+    json.text("reason", fate.reason);
+    json.end('}');
   }
-  return list;
+  json.end(']');
+}
+
+void write_modules(const Account& account, JsonText& json) {
+  json.key("module_list");
+  json.begin('[');
+  for (const ModuleView& module : account.modules) {
+    json.begin('{');
+    json.text("name", module.name);
+    json.text("algorithm", module.algorithm);
+    json.field("rank", Json(module.rank));
+    json.field("alpha", module.alpha ? Json(*module.alpha) : Json());
+    json.text("dialect", module.dialect);
+    json.text("fate", to_string(module.fate));
+    json.end('}');
+  }
+  json.end(']');
+}
+
+void write_findings(const Account& account, JsonText& json) {
+  json.key("findings");
+  json.begin('[');
+  for (const Finding& finding : account.findings) {
+    json.begin('{');
+    json.text("code", finding.code);
+    json.field("warning", Json(finding.is_warning));
+    json.text("text", finding.text);
+    json.strings("names", finding.names);
+    json.end('}');
+  }
+  json.end(']');
 }
 
 Json programs_json(const Account& account) {
@@ -216,18 +253,6 @@ Json programs_json(const Account& account) {
                     {"loaded", program.loaded},
                     {"lost", program.lost},
                     {"remarks", std::move(remarks)}});
-  }
-  return list;
-}
-
-Json modules_json(const Account& account) {
-  Json list = Json::array();
-  for (const ModuleView& module : account.modules) {
-    Json entry = {
-        {"name", module.name},       {"algorithm", module.algorithm},
-        {"rank", module.rank},       {"alpha", module.alpha ? Json(*module.alpha) : Json()},
-        {"dialect", module.dialect}, {"fate", to_string(module.fate)}};
-    list.push_back(std::move(entry));
   }
   return list;
 }
@@ -257,33 +282,26 @@ std::string to_text(const Account& account, bool verbose) {
 
 std::string to_json(const Account& account) {
   const BindReport& report = account.report;
-  Json json;
-  json["family"] = account.family.empty() ? Json() : Json(account.family);
-  json["dialect"] = report.dialects;
-  json["modules"] = report.bound_modules();
-  json["tensors"] = Json::array();
-  for (const TensorFate& fate : report.tensors) {
-    // By hand: lists in braces copy each value once more, and a file may have a million tensors.
-    Json entry = Json::object();
-    entry["name"] = fate.name;
-    entry["target"] = fate.targets;
-    entry["fate"] = to_string(fate.fate);
-    entry["reason"] = fate.reason;
-    json["tensors"].push_back(std::move(entry));
-  }
-  json["file"] = account.file;
-  json["foreign"] = account.foreign.empty() ? Json() : Json(account.foreign);
-  json["evidence"] = account.evidence;
-  json["model"] = account.model;
-  json["refusal"] = account.refusal;
-  json["remark"] = account.report.remark;
-  json["components"] = report.modules;
-  json["algorithms"] = report.algorithms;
-  json["ranks"] = {report.min_rank, report.max_rank};
-  json["module_list"] = modules_json(account);
-  json["findings"] = findings_json(account);
-  json["programs"] = programs_json(account);
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+  JsonText json;
+  json.begin('{');
+  json.field("family", or_null(account.family));
+  json.strings("dialect", report.dialects);
+  json.field("modules", Json(report.bound_modules()));
+  write_tensors(account, json);
+  json.text("file", account.file);
+  json.field("foreign", or_null(account.foreign));
+  json.text("evidence", account.evidence);
+  json.text("model", account.model);
+  json.text("refusal", account.refusal);
+  json.text("remark", report.remark);
+  json.field("components", Json(report.modules));
+  json.field("algorithms", Json(report.algorithms));
+  json.field("ranks", Json{report.min_rank, report.max_rank});
+  write_modules(account, json);
+  write_findings(account, json);
+  json.field("programs", programs_json(account));
+  json.end('}');
+  return json.take();
 }
 
 }  // namespace velatura::lora::tools

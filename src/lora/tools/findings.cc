@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <set>
+#include <optional>
 
+#include "base/text.h"
+#include "lora/header_numbers.h"
 #include "lora/tools/header_findings.h"
 
 namespace velatura::lora::tools {
@@ -21,15 +23,25 @@ std::string counted(std::size_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+/// `names` is moved from after `text`, which quotes the first of them, was made.
 void add(Findings& findings, std::string code, bool is_warning, std::string text,
-         std::vector<std::string> names = {}) {
+         std::vector<std::string>&& names = {}) {
   findings.push_back({std::move(code), is_warning, std::move(text), std::move(names)});
 }
 
 /// "3 modules, the first \"lora_…\""
 std::string with_first(std::span<const std::string> names, std::string_view noun) {
-  if (names.size() == 1) return fmt::format("{} \"{}\"", noun, names.front());
-  return fmt::format("{}, the first \"{}\"", counted(names.size(), noun), names.front());
+  if (names.size() == 1) return fmt::format("{} \"{}\"", noun, shortened(names.front()));
+  return fmt::format("{}, the first \"{}\"", counted(names.size(), noun), shortened(names.front()));
+}
+
+/// What was counted in the module's tensor; null where it has none, or one of whole numbers.
+const TensorValues* values_of(const FindingsInput& input, const ModuleView& module, Role role) {
+  const std::string* tensor = module.tensor(role);
+  if (tensor == nullptr || input.values == nullptr) return nullptr;
+  const weights::Source& source = input.file.source();
+  const std::size_t position = source.position_of(*tensor);
+  return is_floating(source.tensors()[position].dtype) ? &(*input.values)[position] : nullptr;
 }
 
 /// What binding ignores by design under a name of no model's: no part of the adapter.
@@ -40,18 +52,18 @@ bool is_leftover(const ModuleView& module) {
 void find_broken_values(const FindingsInput& input, Findings& findings) {
   std::vector<std::string> broken;
   std::int64_t elements = 0;
-  for (const weights::TensorInfo& info : input.file.source().tensors()) {
-    const auto found = input.values->find(info.name);
-    if (found == input.values->end() || found->second.not_finite == 0) continue;
-    broken.push_back(info.name);
-    elements += found->second.not_finite;
+  for (std::size_t i = 0; i < input.values->size(); ++i) {
+    const std::int64_t not_finite = (*input.values)[i].not_finite;
+    if (not_finite == 0) continue;
+    broken.push_back(input.file.source().tensors()[i].name);
+    elements += not_finite;
   }
   if (broken.empty()) return;
   add(findings, "not-finite", true,
       fmt::format("NaN or infinity in {} ({} of its values): training diverged, or a number went "
                   "past the type's largest; the module is left out",
                   with_first(broken, "tensor"), elements),
-      broken);
+      std::move(broken));
 }
 
 /// The last factors of each kind: all zero means no change.
@@ -66,10 +78,8 @@ bool is_dead(const FindingsInput& input, const ModuleView& module) {
                                [](const BoundModule* layer) { return layer->delta->is_zero(); });
   }
   return std::ranges::any_of(kLastFactors, [&](Role role) {
-    const std::string* tensor = module.tensor(role);
-    if (tensor == nullptr || input.values == nullptr) return false;
-    const auto found = input.values->find(*tensor);
-    return found != input.values->end() && found->second.zeros == found->second.count;
+    const TensorValues* values = values_of(input, module, role);
+    return values != nullptr && values->zeros == values->count;
   });
 }
 
@@ -86,11 +96,11 @@ void find_dead(const FindingsInput& input, Findings& findings) {
   if (dead.size() == computing) {
     add(findings, "no-effect", true,
         "every module's last matrix is zero: the file has no effect (training did not start)",
-        dead);
+        std::move(dead));
   } else {
     add(findings, "dead-modules", true,
         fmt::format("no effect: the last matrix of {} is all zero", with_first(dead, "module")),
-        dead);
+        std::move(dead));
   }
 }
 
@@ -107,7 +117,7 @@ void find_doubled(const FindingsInput& input, Findings& findings) {
       fmt::format("the same layer twice under two spellings: {}; the first is used, ComfyUI would "
                   "use the last",
                   with_first(doubled, "module")),
-      doubled);
+      std::move(doubled));
 }
 
 void find_halves(const FindingsInput& input, Findings& findings) {
@@ -119,11 +129,13 @@ void find_halves(const FindingsInput& input, Findings& findings) {
   }
   if (!halves.empty()) {
     add(findings, "half-pairs", true,
-        fmt::format("a matrix without its partner: {}", with_first(halves, "module")), halves);
+        fmt::format("a matrix without its partner: {}", with_first(halves, "module")),
+        std::move(halves));
   }
   if (!alphas.empty()) {
     add(findings, "lone-alphas", false,
-        fmt::format("an alpha without matrices: {}", with_first(alphas, "module")), alphas);
+        fmt::format("an alpha without matrices: {}", with_first(alphas, "module")),
+        std::move(alphas));
   }
 }
 
@@ -182,21 +194,21 @@ void find_alphas(const FindingsInput& input, Findings& findings) {
             "an alpha of 0: {} has no effect here, in ComfyUI and in A1111; kohya would take "
             "it for the rank",
             with_first(zero, "module")),
-        zero);
+        std::move(zero));
   }
   if (!huge.empty()) {
     add(findings, "alpha-large", true,
         fmt::format("alpha is up to {:.4g} times the rank: {} would be very strong; strength "
                     "{:.2g} brings it to a factor of 1",
                     largest, with_first(huge, "module"), 1 / largest),
-        huge);
+        std::move(huge));
   }
   if (!dummy.empty()) {
     add(findings, "alpha-dummy", false,
         fmt::format("LoKr of two full matrices with a placeholder alpha ({}): not used, the scale "
                     "is 1, as its trainer meant it",
                     with_first(dummy, "module")),
-        dummy);
+        std::move(dummy));
   }
 }
 
@@ -235,19 +247,19 @@ void find_thirds(const FindingsInput& input, Findings& findings) {
       fmt::format("q, k and v stacked to three times the rank while alpha stayed: {} probably "
                   "applies at a third of what was trained; strength 3 on these repairs it",
                   with_first(weak, "module")),
-      weak);
+      std::move(weak));
 }
 
 /// A file whose full matrices want their alpha after all (lora-formats §1.5, ComfyUI issue 15114).
 void find_full_kronecker_alpha(const FindingsInput& input, Findings& findings) {
-  const auto dim = header_number(input.file, "ss_network_dim");
-  const auto stated = header_number(input.file, "ss_network_alpha");
-  if (!dim || !stated || *dim <= 0) return;
+  std::optional<StatedScale> stated;
   std::vector<std::string> names;
   for (const ModuleView& module : input.modules) {
-    if (is_full_kronecker(module) && module.alpha && *module.alpha != *dim &&
-        *module.alpha == *stated)
-      names.push_back(module.name);
+    if (!is_full_kronecker(module) || !module.alpha) continue;
+    const auto scale = stated_scale(input.file, *module.alpha);
+    if (!scale) continue;
+    stated = scale;
+    names.push_back(module.name);
   }
   if (names.empty()) return;
   add(findings, "lokr-scale", true,
@@ -255,8 +267,8 @@ void find_full_kronecker_alpha(const FindingsInput& input, Findings& findings) {
           "LoKr of two full matrices is applied at scale 1, but the header's dim {} and "
           "alpha {} suggest that its trainer meant {:.4g}: if {} is too strong, use that as "
           "strength",
-          *dim, *stated, *stated / *dim, with_first(names, "module")),
-      names);
+          stated->dim, stated->alpha, stated->strength(), with_first(names, "module")),
+      std::move(names));
 }
 
 void find_subnormal(const FindingsInput& input, Findings& findings) {
@@ -264,12 +276,11 @@ void find_subnormal(const FindingsInput& input, Findings& findings) {
   std::vector<std::string> small;
   for (const ModuleView& module : input.modules) {
     for (const Role role : {Role::up, Role::up_transposed}) {
-      const std::string* tensor = module.tensor(role);
-      const auto found = tensor == nullptr ? input.values->end() : input.values->find(*tensor);
-      if (found == input.values->end()) continue;
-      const auto used = static_cast<double>(found->second.count - found->second.zeros);
-      if (used > 0 && static_cast<double>(found->second.subnormal) > kShare * used)
-        small.push_back(*tensor);
+      const TensorValues* values = values_of(input, module, role);
+      if (values == nullptr) continue;
+      const auto used = static_cast<double>(values->count - values->zeros);
+      if (used > 0 && static_cast<double>(values->subnormal) > kShare * used)
+        small.push_back(*module.tensor(role));
     }
   }
   if (small.empty()) return;
@@ -278,7 +289,7 @@ void find_subnormal(const FindingsInput& input, Findings& findings) {
                   "rounded away when the "
                   "file was saved (sd-scripts issue 93)",
                   with_first(small, "tensor")),
-      small);
+      std::move(small));
 }
 
 /// Z-Image reads the second to last hidden state (lora-formats §2.3).
@@ -300,7 +311,7 @@ void find_unread_layers(const FindingsInput& input, Findings& findings) {
   add(findings, "unread-layers", false,
       fmt::format("the text encoder's last layer is not read by Z-Image: {} has no effect",
                   with_first(unread, "module")),
-      unread);
+      std::move(unread));
 }
 
 }  // namespace

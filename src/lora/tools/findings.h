@@ -3,7 +3,6 @@
 // Not here: what binds (bind/), other programs (programs.h).
 #pragma once
 
-#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,7 +24,7 @@ struct FindingsInput {
   const AdapterFile& file;
   std::string_view family;  ///< the id that the names show; may be empty
   std::span<const ModuleView> modules;
-  const std::map<std::string, TensorValues>* values = nullptr;  ///< null: not looked at
+  const std::vector<TensorValues>* values = nullptr;  ///< scan_values(); null: not looked at
 };
 
 /// In the order of their rules; warnings and others mixed. Reads single numbers, and the up

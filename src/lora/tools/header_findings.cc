@@ -4,9 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 
+#include "lora/header_numbers.h"
 #include "lora/library/clean_text.h"
 #include "lora/library/metadata.h"
 
@@ -122,15 +121,6 @@ void find_demands(const FindingsInput& input, std::vector<Finding>& findings) {
 }
 
 }  // namespace
-
-std::optional<double> header_number(const AdapterFile& file, const std::string& key) {
-  const std::string text = value_of(file, key);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool is_number = !text.empty() && error == std::errc() &&
-                         end == text.data() + text.size() && std::isfinite(value);
-  return is_number ? std::optional(value) : std::nullopt;
-}
 
 void find_header_oddities(const FindingsInput& input, std::vector<Finding>& findings) {
   find_wrong_base(input, findings);

@@ -1,16 +1,11 @@
 // What a header says of an adapter against what its tensors say (lora-formats §3.5, §4.7, §5.6).
 #pragma once
 
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "lora/tools/findings.h"
 
 namespace velatura::lora::tools {
-
-/// The header's value where it is a number alone.
-std::optional<double> header_number(const AdapterFile& file, const std::string& key);
 
 void find_header_oddities(const FindingsInput& input, std::vector<Finding>& findings);
 

@@ -5,35 +5,16 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <span>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "lora/stored_algorithm.h"
 #include "lora/stored_rank.h"
 
 namespace velatura::lora::tools {
 
 namespace {
-
-/// The kind that the module's tensors make up; empty where they make up none.
-std::string algorithm_of(const AdapterFile& file, const ModuleView& module) {
-  const auto has = [&](Role role) { return module.has(role); };
-  const auto name_of = [&](const Algorithm& algorithm) {
-    const std::string& first = *module.tensor(algorithm.needs.front());
-    return std::string(algorithm.name_for(file.source().find(first)->shape.rank()));
-  };
-  std::string name;
-  for (const Algorithm& algorithm : algorithms()) {
-    if (!std::ranges::all_of(algorithm.needs, has)) continue;
-    if (name.empty()) {
-      const bool takes_magnitude =
-          std::ranges::find(algorithm.accepts, Role::dora_scale) != algorithm.accepts.end();
-      name = (takes_magnitude && module.is_dora() ? "DoRA " : "") + name_of(algorithm);
-    } else if (algorithm.claim != Claim::weight) {
-      name += " + " + name_of(algorithm);
-    }
-  }
-  return name;
-}
 
 std::int64_t rank_of(const AdapterFile& file, const ModuleView& module) {
   return stored_rank([&](Role role, int axis) -> std::int64_t {
@@ -71,8 +52,7 @@ class Viewer {
  public:
   Viewer(const AdapterFile& file, const BindReport& report, const BoundAdapter* bound,
          std::span<const Component> components, const NameIndex& names)
-      : file_(file), components_(components), names_(names) {
-    for (const TensorFate& fate : report.tensors) fates_.emplace(fate.name, &fate);
+      : file_(file), components_(components), names_(names), fates_(report.tensors) {
     if (bound == nullptr) return;
     for (const BoundModule& layer : bound->modules) layers_[layer.tensor].push_back(&layer);
   }
@@ -88,7 +68,6 @@ class Viewer {
         place_parameter(seen);
       }
     }
-    seen.algorithm = algorithm_of(file_, seen);
     finish(seen);
     return seen;
   }
@@ -100,7 +79,6 @@ class Viewer {
     const Role role = parameter->is_bias ? Role::set_bias : Role::set_weight;
     ModuleView seen{.name = tensor, .tensors = {{role, tensor}}};
     place(parameter->entry, seen);
-    seen.algorithm = algorithm_of(file_, seen);
     finish(seen);
     return seen;
   }
@@ -124,13 +102,13 @@ class Viewer {
   }
 
   void finish(ModuleView& seen) {
+    seen.algorithm = stored_algorithm(file_.source(), [&](Role role) { return seen.tensor(role); });
     seen.rank = rank_of(file_, seen);
     seen.alpha = alpha_of(file_, seen);
     seen.has_output_axis = has_output_axis(file_, seen);
     seen.fate = Fate::bound;
     for (const auto& [role, tensor] : seen.tensors) {
-      const auto fate = fates_.find(tensor);
-      if (fate != fates_.end()) take_worst(*fate->second, seen);
+      if (!fates_.empty()) take_worst(fates_[file_.source().position_of(tensor)], seen);
       const auto layers = layers_.find(tensor);
       if (layers != layers_.end()) seen.layers = layers->second;
     }
@@ -146,7 +124,7 @@ class Viewer {
   const AdapterFile& file_;
   std::span<const Component> components_;
   const NameIndex& names_;
-  std::unordered_map<std::string_view, const TensorFate*> fates_;
+  std::span<const TensorFate> fates_;  ///< in file order; none where nothing was bound
   std::unordered_map<std::string_view, std::vector<const BoundModule*>> layers_;
   using Place = std::pair<const Placement*, bool>;  ///< and whether for the bias alone
   std::set<Place> taken_;

@@ -47,8 +47,7 @@ TensorValues count_values(const Tensor& tensor) {
 
 }  // namespace
 
-std::map<std::string, TensorValues> scan_values(const weights::Source& source,
-                                                const StopToken& stop) {
+std::vector<TensorValues> scan_values(const weights::Source& source, const StopToken& stop) {
   const std::vector<weights::TensorInfo>& tensors = source.tensors();
   std::vector<TensorValues> found(tensors.size());
   std::exception_ptr failure;
@@ -67,11 +66,7 @@ std::map<std::string, TensorValues> scan_values(const weights::Source& source,
     }
   }
   if (failure) std::rethrow_exception(failure);
-  std::map<std::string, TensorValues> by_name;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (is_floating(tensors[i].dtype)) by_name.emplace(tensors[i].name, found[i]);
-  }
-  return by_name;
+  return found;
 }
 
 }  // namespace velatura::lora::tools

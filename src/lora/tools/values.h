@@ -2,8 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <string>
+#include <vector>
 
 #include "base/stop_token.h"
 #include "weights/source.h"
@@ -17,9 +16,9 @@ struct TensorValues {
   std::int64_t subnormal = 0;  ///< numbers below the type's smallest normal one; f16 alone
 };
 
-/// Of every floating tensor of 8 bits upwards, by name. Reads each once, in parallel, in place
-/// where the file is mapped; its pages are let go afterwards. Throws as Source::load; cancelled.
-std::map<std::string, TensorValues> scan_values(const weights::Source& source,
-                                                const StopToken& stop = {});
+/// Of every floating tensor of 8 bits upwards, in the source's order; of the others no value
+/// counts. Reads each once, in parallel, in place where the file is mapped; its pages are let go
+/// afterwards. Throws as Source::load; cancelled.
+std::vector<TensorValues> scan_values(const weights::Source& source, const StopToken& stop = {});
 
 }  // namespace velatura::lora::tools
