@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "lora/library/record.h"
@@ -34,10 +36,12 @@ struct SqliteError {
   int code;
   std::string text;
   bool is_damage() const { return code == SQLITE_CORRUPT || code == SQLITE_NOTADB; }
+  bool is_busy() const { return code == SQLITE_BUSY; }
 };
 
 /// Longer than any transaction of ours takes; shorter than a person waits without a word.
 constexpr int kPatienceMilliseconds = 5000;
+constexpr std::chrono::milliseconds kPause{5};
 
 }  // namespace
 
@@ -135,7 +139,7 @@ Index::Index(const fs::path& path) : path_(path) {
   std::error_code ignored;
   fs::create_directories(path_.parent_path(), ignored);
   try {
-    open();
+    open_when_free();
   } catch (const SqliteError& error) {
     if (error.is_damage()) {
       replace_damaged(error.text);
@@ -146,6 +150,21 @@ Index::Index(const fs::path& path) : path_(path) {
 }
 
 Index::~Index() = default;
+
+/// SQLite waits for other processes everywhere but where a new file turns to a write-ahead log.
+void Index::open_when_free() {
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMilliseconds);
+  for (bool is_open = false; !is_open;) {
+    try {
+      open();
+      is_open = true;
+    } catch (const SqliteError& error) {
+      if (!error.is_busy() || std::chrono::steady_clock::now() > end) throw;
+      std::this_thread::sleep_for(kPause);
+    }
+  }
+}
 
 void Index::open() {
   connection_ = std::make_unique<Connection>();

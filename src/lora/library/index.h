@@ -65,6 +65,7 @@ class Index {
   struct Connection;
   class Statement;
   void open();
+  void open_when_free();
   void open_in_memory(const std::string& why);
   /// Runs `work`; on a damaged file starts anew and runs it again, on other failures leaves a note.
   void guarded(const char* doing, const std::function<void()>& work);
