@@ -19,8 +19,12 @@ class Ia3Delta : public ModuleDelta {
  public:
   /// `growth` of every row or column at strength 1: W' = W ∘ (1 + growth), and so the bias where it
   /// `grows_bias`.
-  Ia3Delta(Tensor growth, Axis axis, bool grows_bias)
-      : growth_(std::move(growth)), axis_(axis), grows_bias_(grows_bias) {}
+  Ia3Delta(Tensor growth, Axis axis, bool grows_bias, std::string remark)
+      : growth_(std::move(growth)),
+        axis_(axis),
+        grows_bias_(grows_bias),
+        remark_(std::move(remark)) {}
+  std::string remark() const override { return remark_; }
   bool is_zero() const override { return is_all_zero(growth_); }
   bool needs_base() const override { return true; }
   Tensor weight_change(const Pristine& base, float strength, std::int64_t) const override {
@@ -54,11 +58,13 @@ class Ia3Delta : public ModuleDelta {
   Tensor growth_;
   Axis axis_;
   bool grows_bias_;
+  std::string remark_;
 };
 
 /// PEFT leaves the axis to the shape: [out, 1], [1, in]. Of convolutions it is [1, n, 1, 1] with
-/// either; where both fit, its configuration tells (PEFT 0.21, tuners/ia3/layer.py, _ConvNd).
-Axis axis_of(const ModuleInput& input, const Shape& vector) {
+/// either; where both fit, its configuration tells (PEFT 0.21, tuners/ia3/layer.py, _ConvNd), and
+/// without one the vector is read as its shape says, with a `remark`.
+Axis axis_of(const ModuleInput& input, const Shape& vector, std::string& remark) {
   if (has(input, Role::ia3_on_input))
     return read_number(input, Role::ia3_on_input) != 0 ? Axis::input : Axis::output;
   const std::int64_t n = vector.count();
@@ -71,11 +77,10 @@ Axis axis_of(const ModuleInput& input, const Shape& vector) {
       outside == nullptr ? std::nullopt
                          : outside->is_feedforward({.name = input.module.name, .path = input.path});
   if (!is_feedforward) {
-    fail(ErrorKind::unsupported,
-         "the (IA)³ vector {} of \"{}\" fits the inputs and the outputs of the convolution {}: "
-         "which is meant stands in PEFT's adapter_config.json (feedforward_modules), and none is "
-         "beside the file",
-         vector.to_string(), input.module.name, input.weight.to_string());
+    remark =
+        "fits the inputs and the outputs of the convolution and is taken for the inputs: PEFT's "
+        "adapter_config.json (feedforward_modules), which tells, is not beside the file";
+    return Axis::input;
   }
   return *is_feedforward ? Axis::input : Axis::output;
 }
@@ -85,7 +90,8 @@ Axis axis_of(const ModuleInput& input, const Shape& vector) {
 std::unique_ptr<ModuleDelta> make_ia3(const ModuleInput& input) {
   require_product_layer(input, "an (IA)³ vector");
   const Tensor vector = read_f32(input, Role::ia3);
-  const Axis axis = axis_of(input, vector.shape());
+  std::string remark;
+  const Axis axis = axis_of(input, vector.shape(), remark);
   const std::int64_t expected = axis == Axis::output ? input.out() : input.weight[1];
   if (vector.rank() < 1 || std::ranges::max(vector.shape().extents()) != vector.count() ||
       vector.count() != expected) {
@@ -102,7 +108,8 @@ std::unique_ptr<ModuleDelta> make_ia3(const ModuleInput& input) {
   std::ranges::transform(vector.floats(), growth.begin(),
                          [unit](float value) { return static_cast<float>(value - unit); });
   return std::make_unique<Ia3Delta>(Tensor::from(growth, {expected}), axis,
-                                    is_peft && axis == Axis::output && input.has_bias);
+                                    is_peft && axis == Axis::output && input.has_bias,
+                                    std::move(remark));
 }
 
 }  // namespace velatura::lora
