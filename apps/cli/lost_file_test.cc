@@ -1,12 +1,12 @@
 #include "apps/cli/lost_file.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
 
 #include "base/mapped_file.h"
-#include "tests/support/test_folder.h"
 
 namespace velatura::cli {
 
@@ -25,9 +25,11 @@ void read_what_is_gone(const fs::path& path) {
 }
 
 TEST(LostFile, EndsTheProgramWithTheFilesName) {
-  const testing::TestFolder folder;
-  EXPECT_EXIT(read_what_is_gone(folder / "lost"), ::testing::ExitedWithCode(8),
-              "velatura: \".*/lost\" became shorter.* try again");
+  const fs::path path =
+      fs::temp_directory_path() / ("velatura_lost_file_test_" + std::to_string(::getpid()));
+  EXPECT_EXIT(read_what_is_gone(path), ::testing::ExitedWithCode(8),
+              "velatura: \".*velatura_lost_file_test_[0-9]+\" became shorter.* try again");
+  fs::remove(path);
 }
 
 TEST(LostFile, OtherFaultsAreNotExplained) {

@@ -10,7 +10,6 @@
 #include "engine/job.h"
 #include "image/codec.h"
 #include "image/infotext.h"
-#include "tests/support/test_folder.h"
 #include "velatura/engine.h"
 #include "velatura/error.h"
 #include "velatura/library.h"
@@ -29,7 +28,9 @@ using ::testing::HasSubstr;
 /// name says "ink wash", and an index beside it.
 class AdapterNames : public ::testing::Test {
  protected:
-  AdapterNames() : file_(folder_ / "loras/styles/renamed.safetensors") {
+  AdapterNames()
+      : folder_(fs::temp_directory_path() / ("velatura-names-" + std::to_string(::getpid()))),
+        file_(folder_ / "loras" / "styles" / "renamed.safetensors") {
     fs::create_directories(file_.parent_path());
     ::setenv("VELATURA_HOME", (folder_ / "home").c_str(), 1);
     const auto ink = weights::open_source(demo_ink());
@@ -42,7 +43,11 @@ class AdapterNames : public ::testing::Test {
     tensors_.push_back({"bundle_emb.unsaid.clip_l", Tensor::zeros({1, text_width()}, DType::f32)});
     weights::write_safetensors(file_, tensors_, metadata);
   }
-  ~AdapterNames() override { ::unsetenv("VELATURA_HOME"); }
+  ~AdapterNames() override {
+    ::unsetenv("VELATURA_HOME");
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
 
   static std::int64_t text_width() {
     return weights::open_source(*Roots::demo() / "model" / "text_encoder" / "model.safetensors")
@@ -53,7 +58,7 @@ class AdapterNames : public ::testing::Test {
   EngineOptions options() const {
     EngineOptions options;
     options.precision = "f32";
-    options.model_dirs = {folder_.path()};
+    options.model_dirs = {folder_};
     return options;
   }
   static GenerateRequest request(const std::string& prompt) {
@@ -68,13 +73,12 @@ class AdapterNames : public ::testing::Test {
     return engine.generate(request).pictures.at(0).image;
   }
 
-  const testing::TestFolder folder_;
-  const fs::path file_;
+  fs::path folder_, file_;
   std::vector<weights::NamedTensor> tensors_;
 };
 
 TEST_F(AdapterNames, TagsAndOptionsFindAnAdapterByEveryNameOfIts) {
-  Library library({.model_dirs = {folder_.path()}});
+  Library library({.model_dirs = {folder_}});
   const FileHashValues hashes = library.compute_hashes(std::array{library.find("renamed")}).at(0);
   Engine engine(options());
   const Image expected = picture(engine, request("rocket<lora:ink:0.6>"));
@@ -100,7 +104,7 @@ TEST_F(AdapterNames, TagsAndOptionsFindAnAdapterByEveryNameOfIts) {
 
 TEST_F(AdapterNames, AWebUiPictureFindsARenamedFileByItsHash) {
   Engine engine(options());
-  Library library({.model_dirs = {folder_.path()}});
+  Library library({.model_dirs = {folder_}});
   const std::string hash =
       library.compute_hashes(std::array{library.find("renamed")}).at(0).auto_v3.substr(0, 12);
   const auto replay = [&](const std::string& name, const std::string& stated) {
@@ -140,7 +144,7 @@ TEST_F(AdapterNames, AWordThatAnAdapterBringsAlongIsReadWhereThePromptHasIt) {
   // An SDXL trainer's second vectors stand first by name, and are for another encoder.
   tensors_.push_back({"bundle_emb.hat.clip_g", Tensor::zeros({2, width + 1}, DType::f32)});
   tensors_.push_back({"bundle_emb.hat.clip_l", vectors});
-  weights::write_safetensors(folder_ / "loras/worn.safetensors", tensors_, {});
+  weights::write_safetensors(folder_ / "loras" / "worn.safetensors", tensors_, {});
   const std::vector<weights::NamedTensor> alone = {{"emb_params", vectors}};
   weights::write_safetensors(folder_ / "other.safetensors", alone, {});
 

@@ -10,7 +10,6 @@
 #include "engine/job.h"
 #include "image/codec.h"
 #include "image/infotext.h"
-#include "tests/support/test_folder.h"
 #include "velatura/engine.h"
 #include "velatura/error.h"
 #include "velatura/lora.h"
@@ -66,6 +65,19 @@ class Adapters : public ::testing::Test {
 
   Session session_;
   std::vector<std::string> notes_;
+};
+
+class Folder {
+ public:
+  Folder()
+      : path_(fs::temp_directory_path() / ("velatura-adapters-" + std::to_string(::getpid()))) {
+    fs::create_directories(path_);
+  }
+  ~Folder() { fs::remove_all(path_); }
+  fs::path operator/(const char* name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
 };
 
 /// White right of the middle.
@@ -151,7 +163,7 @@ TEST_F(Adapters, StepsAndCurves) {
 }
 
 TEST_F(Adapters, MasksActWhereTheyAreWhite) {
-  const testing::TestFolder folder;
+  const Folder folder;
   write_halves(folder / "right.png", 0, 255);
   write_halves(folder / "all.png", 255, 255);
   write_halves(folder / "none.png", 0, 0);
@@ -215,7 +227,7 @@ TEST_F(Adapters, StrengthsMoveWhileTheJobRuns) {
 }
 
 TEST_F(Adapters, AMovedPictureSaysSoAndIsNotRepeated) {
-  const testing::TestFolder folder;
+  const Folder folder;
   Observer observer;
   observer.loras = std::make_shared<LoraControl>();
   observer.loras->set("ink", 0.25);
@@ -253,7 +265,7 @@ TEST_F(Adapters, ASecondJobTouchesNoFile) {
 /// A file of the same size and time in an adapter's place holds nothing: whoever read it would say
 /// so.
 TEST_F(Adapters, SwitchingBetweenResidentSetsReadsNoFile) {
-  const testing::TestFolder folder;
+  const Folder folder;
   const auto adapter = [&](const char* name) { return (folder / name).string() + ".safetensors"; };
   for (const char* name : {"ink", "clay"}) {
     fs::copy_file(*Roots::demo() / "loras" / (std::string(name) + ".safetensors"), adapter(name),
@@ -280,7 +292,7 @@ TEST_F(Adapters, SwitchingBetweenResidentSetsReadsNoFile) {
 }
 
 TEST_F(Adapters, OneAdapterUnderTwoNames) {
-  const testing::TestFolder folder;
+  const Folder folder;
   fs::copy_file(*Roots::demo() / "loras/ink.safetensors", folder / "copy.safetensors",
                 fs::copy_options::overwrite_existing);
   const Image twice =
@@ -290,7 +302,7 @@ TEST_F(Adapters, OneAdapterUnderTwoNames) {
 }
 
 TEST_F(Adapters, APictureIsRepeatedFromItsText) {
-  const testing::TestFolder folder;
+  const Folder folder;
   write_halves(folder / "right.png", 0, 255);
   const fs::path before = fs::current_path();
   GenerateRequest all = request("rocket <trigger> <lora:clay:0.5:0@0,0.5@1:lbw=OUT*=R> # x");

@@ -6,7 +6,6 @@
 #include <fstream>
 
 #include "image/codec.h"
-#include "tests/support/test_folder.h"
 #include "velatura/error.h"
 
 namespace velatura::engine {
@@ -16,6 +15,14 @@ namespace fs = std::filesystem;
 
 class RegionMask : public ::testing::Test {
  protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() /
+              ("velatura-mask-" +
+               std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
   fs::path write(const Image& image) {
     const std::vector<std::byte> bytes = image::encode_png(image);
     const fs::path path = folder_ / "mask.png";
@@ -33,7 +40,7 @@ class RegionMask : public ::testing::Test {
     return write(image);
   }
 
-  const testing::TestFolder folder_;
+  fs::path folder_;
 };
 
 TEST_F(RegionMask, BrightnessOfAnOpaquePicture) {

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "models/manifest.h"
-#include "tests/support/test_folder.h"
 #include "weights/formats/writer.h"
 
 namespace velatura::models {
@@ -137,8 +136,12 @@ TEST(Families, UnevenListsStayBounded) {
       Error);
 }
 
+/// A folder that goes when the test ends.
 class Models : public ::testing::Test {
  protected:
+  Models() { fs::create_directories(root_); }
+  ~Models() override { fs::remove_all(root_); }
+
   void put(const fs::path& file, std::initializer_list<const char*> names) {
     fs::create_directories((root_ / file).parent_path());
     std::vector<weights::NamedTensor> tensors;
@@ -161,8 +164,9 @@ class Models : public ::testing::Test {
     return "";
   }
 
-  const testing::TestFolder folder_;
-  const fs::path root_ = folder_.path();
+  fs::path root_ = fs::temp_directory_path() /
+                   ("velatura_families_" +
+                    std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
 };
 
 constexpr auto kZImageNames = {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <random>
 #include <set>
 
 #include "backend/cpu/cpu.h"
@@ -19,7 +20,6 @@
 #include "pipelines/load_model.h"
 #include "pipelines/text_to_image.h"
 #include "tests/support/goldens.h"
-#include "tests/support/test_folder.h"
 #include "weights/formats/writer.h"
 #include "weights/part_files.h"
 
@@ -316,9 +316,9 @@ TEST(PipelineGolden, SingleFilesDrawTheSamePictures) {
   const auto table = backend::cpu::make_cpu_backend();
   testing::for_each_golden("sd15", [&](const fs::path& family) {
     const auto whole = load_model({.model = family / "model"});
-    const testing::TestFolder own;
-    std::vector<fs::path> files = {
-        write_single_file(family / "model", *whole, own / "single.safetensors")};
+    const fs::path own = fs::temp_directory_path() /
+                         fmt::format("velatura-single-{}.safetensors", std::random_device{}());
+    std::vector<fs::path> files = {write_single_file(family / "model", *whole, own)};
     if (fs::exists(family / "single")) {
       for (const auto& entry : fs::directory_iterator(family / "single"))
         files.push_back(entry.path());
@@ -342,6 +342,7 @@ TEST(PipelineGolden, SingleFilesDrawTheSamePictures) {
               PipelineCase(family, *golden, *model).make(*table, DType::f32, trace), expected),
           0.0);
     }
+    fs::remove(own);
   });
 }
 

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
-
-#include "base/text.h"
 
 namespace velatura::cli::terminal {
 
@@ -14,7 +13,8 @@ bool shows_utf8(const Environment& environment) {
     locale = environment(name);
     if (!locale.empty()) break;
   }
-  locale = lowered(locale);
+  std::ranges::transform(locale, locale.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return locale.find("utf-8") != std::string::npos || locale.find("utf8") != std::string::npos;
 }
 
