@@ -42,6 +42,12 @@ double difference(const Factors& f, std::int64_t out, std::int64_t in) {
   return sum;
 }
 
+/// All of it, of a linear layer [8, 6].
+Matrix difference(const Factors& f) {
+  return Matrix::generate(
+      8, 6, [&](std::int64_t out, std::int64_t in) { return difference(f, out, in); });
+}
+
 AdapterModule lycoris(const Shape& weight, const Factors& f) {
   return AdapterModule(weight)
       .add("q_layer.weight", f.q)
@@ -54,8 +60,7 @@ AdapterModule lycoris(const Shape& weight, const Factors& f) {
 
 TEST(TLora, IsTheProductWithoutTheOneThatTrainingBeganWith) {
   const Factors f = factors(false);
-  const Matrix expected = Matrix::generate(
-      8, 6, [&](std::int64_t out, std::int64_t in) { return difference(f, out, in); });
+  const Matrix expected = difference(f);
   EXPECT_LT(relative_error(lycoris({8, 6}, f).change(1), expected), kClose);
   EXPECT_LT(relative_error(lycoris({8, 6}, f).add("alpha", 1.5F).change(-0.5F), -0.25 * expected),
             kClose);
@@ -68,8 +73,7 @@ TEST(TLora, IsTheProductWithoutTheOneThatTrainingBeganWith) {
 
 TEST(TLora, TheAuthorsNamesGiveTheSame) {
   const Factors f = factors(false);
-  const Matrix expected = Matrix::generate(
-      8, 6, [&](std::int64_t out, std::int64_t in) { return difference(f, out, in); });
+  const Matrix expected = difference(f);
   const auto theirs = AdapterModule({8, 6})
                           .add("q_layer.weight", f.q)
                           .add("p_layer.weight", f.p)

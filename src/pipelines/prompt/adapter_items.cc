@@ -18,23 +18,8 @@ namespace {
 
 constexpr std::string_view kAuto = "auto";
 
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const std::size_t begin = text.find_first_not_of(kSpace);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return result;
-}
-
 std::optional<double> number_in(std::string_view text) {
-  std::string_view digits = trim(text);
+  std::string_view digits = trimmed(text);
   if (digits.starts_with('+')) digits.remove_prefix(1);
   double value = 0;
   const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
@@ -46,7 +31,7 @@ std::optional<double> number_in(std::string_view text) {
 /// A number, "auto", or what was meant as a number ("nan", "1e999"): better refused as one than
 /// taken for a name.
 bool is_number_like(std::string_view text) {
-  const std::string number = lower(trim(text));
+  const std::string number = lowered(trimmed(text));
   double ignored = 0;
   const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), ignored);
   return number == kAuto || number_in(number) ||
@@ -54,7 +39,7 @@ bool is_number_like(std::string_view text) {
 }
 
 std::optional<int> count_in(std::string_view text) {
-  const std::string_view digits = trim(text);
+  const std::string_view digits = trimmed(text);
   int value = 0;
   const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   const bool is_count = !digits.empty() && error == std::errc() &&
@@ -82,9 +67,9 @@ class Reader {
     for (const std::string_view item : items) {
       const std::size_t equals = item.find('=');
       if (equals == item.npos) {
-        positional.push_back(trim(item));
+        positional.push_back(trimmed(item));
       } else {
-        read_named(lower(trim(item.substr(0, equals))), trim(item.substr(equals + 1)));
+        read_named(lowered(trimmed(item.substr(0, equals))), trimmed(item.substr(equals + 1)));
       }
     }
     read_positional(positional);
@@ -115,7 +100,7 @@ class Reader {
   }
 
   Strength strength(std::string_view text, std::string_view what) const {
-    if (lower(trim(text)) == kAuto) return {};
+    if (lowered(trimmed(text)) == kAuto) return {};
     if (text.find('@') == text.npos) return {.number = number(text, what), .curve = {}};
     return {.number = {}, .curve = curve(text)};
   }
@@ -140,8 +125,9 @@ class Reader {
   LoraCurve::Point point(std::string_view text, LoraCurve& curve) const {
     const std::size_t sign = text.find('@');
     if (sign == text.npos)
-      refuse(fmt::format("the point '{}' is not strength@position, as in 0@0,1@0.5", trim(text)));
-    std::string_view at = trim(text.substr(sign + 1));
+      refuse(
+          fmt::format("the point '{}' is not strength@position, as in 0@0,1@0.5", trimmed(text)));
+    std::string_view at = trimmed(text.substr(sign + 1));
     const bool by_sigma = at.starts_with('s') || at.starts_with('S');
     if (by_sigma) at.remove_prefix(1);
     if (curve.points.empty()) curve.by_sigma = by_sigma;
@@ -153,7 +139,7 @@ class Reader {
       refuse(
           fmt::format("the point '{}' lies outside the run: positions go from 0, the first step, "
                       "to 1, the last; noise levels (@s7) from 0 on",
-                      trim(text)));
+                      trimmed(text)));
     }
     return result;
   }
@@ -187,13 +173,14 @@ class Reader {
   void read_steps(std::string_view value) {
     const std::size_t dash = value.find('-');
     if (dash == value.npos) refuse(fmt::format("step '{}' is not first-last, as in 3-8", value));
-    const std::string_view first = trim(value.substr(0, dash)), last = trim(value.substr(dash + 1));
+    const std::string_view first = trimmed(value.substr(0, dash)),
+                           last = trimmed(value.substr(dash + 1));
     if (!first.empty()) lora_.first_step = count(first, "step", 0);
     if (!last.empty()) lora_.last_step = count(last, "step", 0);
   }
 
   void read_module(std::string_view value) {
-    const std::string module = lower(value);
+    const std::string module = lowered(value);
     if (module == "unet" || module == "denoiser" || module == "transformer") {
       module_ = Module::denoiser;
     } else if (module == "te" || module == "text_encoder") {
@@ -351,7 +338,7 @@ std::vector<std::string_view> split_items(std::string_view text) {
 bool is_item(std::string_view item) {
   const std::size_t equals = item.find('=');
   if (equals != item.npos) {
-    return std::ranges::find(Reader::rows(), lower(trim(item.substr(0, equals))),
+    return std::ranges::find(Reader::rows(), lowered(trimmed(item.substr(0, equals))),
                              &Reader::Row::name) != Reader::rows().end();
   }
   return is_number_like(item.substr(0, item.find('@')));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "pipelines/prompt/adapter_items.h"
 
 namespace velatura::pipelines::prompt {
@@ -14,24 +15,10 @@ bool is_word_byte(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return result;
-}
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n\v\f";
-  const std::size_t begin = text.find_first_not_of(kSpace);
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
 AdapterTag read_adapter(std::string_view arguments, std::string_view whole, LoraOrder order) {
   const std::vector<std::string_view> items = split_items(arguments);
   // A file may be called a=b; te=1 is no name, though.
-  const std::string_view name = trim(items.front());
+  const std::string_view name = trimmed(items.front());
   if (name.empty() || (name.find('=') != name.npos && is_item(name)))
     fail(ErrorKind::invalid_argument, "{}: the tag names no adapter; write <lora:name>", whole);
   return {.lora = read_items(name, std::span(items).subspan(1),
@@ -73,7 +60,7 @@ TaggedPrompt read_tags(std::string_view with_comments, LoraOrder order) {
   for (std::size_t open = prompt.find('<'); open != prompt.npos; open = prompt.find('<', open)) {
     std::size_t colon = open + 1;
     while (colon < prompt.size() && is_word_byte(prompt[colon])) ++colon;
-    const std::string kind = lower(prompt.substr(open + 1, colon - open - 1));
+    const std::string kind = lowered(prompt.substr(open + 1, colon - open - 1));
     if (colon < prompt.size() && prompt[colon] == '>' && kind == "trigger")
       result.has_trigger = true;
     if (kind.empty() || colon == prompt.size() || prompt[colon] != ':') {
@@ -104,7 +91,7 @@ TaggedPrompt read_tags(std::string_view with_comments, LoraOrder order) {
 std::string insert_triggers(std::string_view prompt, std::span<const std::string> words) {
   std::string joined;
   for (const std::string& word : words) joined += (joined.empty() ? "" : ", ") + word;
-  const std::string folded = lower(prompt);
+  const std::string folded = lowered(prompt);
   std::string result;
   std::size_t kept = 0;
   for (std::size_t at = folded.find(kTrigger); at != folded.npos;
