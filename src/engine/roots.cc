@@ -55,14 +55,8 @@ const KindRow& row_of(AssetKind kind) {
   return *std::ranges::find(kKinds, kind, &KindRow::kind);
 }
 
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
-
 bool has_extension(const fs::path& path, const KindRow& row) {
-  const std::string extension = lower(path.extension().string());
+  const std::string extension = lowered(path.extension().string());
   return !extension.empty() && std::ranges::find(row.extensions, extension) != row.extensions.end();
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace velatura::image {
 namespace {
@@ -15,12 +16,6 @@ constexpr std::string_view kBlanks = " \t\r\n\f\v";
 /// A last line with fewer fields is prompt: "a cat, style: oil" must not lose its end
 /// (infotext_utils.py).
 constexpr std::size_t kFewestFields = 3;
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(kBlanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
 
 /// \w of Python's regular expressions; every byte beyond ASCII counts as a letter.
 bool is_word(char c) {

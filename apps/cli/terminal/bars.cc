@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
+
+#include "base/text.h"
 
 namespace velatura::cli::terminal {
 
@@ -13,8 +14,7 @@ bool shows_utf8(const Environment& environment) {
     locale = environment(name);
     if (!locale.empty()) break;
   }
-  std::ranges::transform(locale, locale.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  locale = lowered(locale);
   return locale.find("utf-8") != std::string::npos || locale.find("utf8") != std::string::npos;
 }
 
